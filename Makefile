@@ -1,0 +1,40 @@
+# make demo, make test and make lint each make their own .venv if there is none.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet -c constraints.txt
+
+.PHONY: demo test lint format install clean
+
+install: $(VENV)/.installed
+
+# torch and the build tools come first: sam2's own build asks for them, and isolated it would fetch another torch.
+# A bare server lacks libGL, which opencv-python needs: there the headless build of the same version takes its place.
+$(VENV)/.installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "samsod needs Python 3.10 or newer; choose one with make PYTHON=python3.11" >&2; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) \
+	  || { echo "python could not make $(VENV); on Debian: apt install python3-venv" >&2; exit 2; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(PIP) torch setuptools wheel
+	@SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation -e ".[test,lint]"
+	@$(PY) -c "import cv2" 2>/dev/null || $(PIP) --force-reinstall --no-deps opencv-python-headless
+	@touch $@
+
+demo: install
+	@sh data/demo.sh $(PY) output/demo
+
+test: install
+	$(PY) -m pytest
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: install
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf $(VENV) output .pytest_cache .mypy_cache .ruff_cache *.egg-info
