@@ -1,0 +1,40 @@
+"""Errors meant for people, and the exit codes of the command line."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+EXIT_OK, EXIT_FAILURE, EXIT_USER_ERROR = 0, 1, 2
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: the message says what was wrong, where, and what was expected.
+
+    Each line of the message is one fault; the command-line tools print them without a traceback and exit with 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'x'?)"` for the known name closest to `name`, or an empty string when none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Runs a command-line tool and exits: 0 on success, 2 on a `UserError` (no traceback), 1 on anything else."""
+    try:
+        main()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(EXIT_FAILURE)
+    sys.exit(EXIT_OK)
