@@ -1,0 +1,184 @@
+"""The adapters beside the MLP of every Hiera block (paper III.B, Eq. 18 and 21-23).
+
+An adapter maps the tokens after the attention residual, `[B,h,w,d]`, to what is added to them, before the common
+factor `scale`. Its down-projections start Kaiming-uniform and everything else at zero, so a fresh adapter adds nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samsod.config import AdapterConfig
+from samsod.registry import ADAPTERS
+
+
+def build_adapter(config: AdapterConfig, dim: int) -> nn.Module:
+    """The configured adapter for tokens of `dim` channels.
+
+    Raises:
+        UserError: No adapter of that name is registered.
+    """
+    return ADAPTERS.get(config.name)(dim, config)
+
+
+@ADAPTERS.register("vanilla")
+class VanillaAdapter(nn.Module):
+    """Linear, GELU, Linear (Eq. 18).
+
+    Args:
+        dim: Channels d of the tokens.
+        config: The adapter's settings.
+    """
+
+    def __init__(self, dim: int, config: AdapterConfig) -> None:
+        super().__init__()
+        self.bottleneck = Bottleneck(dim, config.bottleneck)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
+        return self.bottleneck.up(self.bottleneck.activate(x))
+
+
+@ADAPTERS.register("decoupled")
+class DecoupledAdapter(nn.Module):
+    """A foreground bottleneck that keeps its largest activations, a background one that keeps its smallest (Eq. 21).
+
+    How many each token keeps is k = floor(c·(α + β·G)) of c channels (Eq. 22). The gate G = softmax(A·x̄ + b) (Eq. 23)
+    sees the mean token x̄: of the image, or of the whole batch as in the released code (`gate_scope`). (A gate on every
+    token would cost 0.14 GMAC in the large model, with which the paper's 418.0 G does not come out.)
+
+    Args:
+        dim: Channels d of the tokens.
+        config: The adapter's settings.
+    """
+
+    def __init__(self, dim: int, config: AdapterConfig) -> None:
+        super().__init__()
+        self.channels = config.bottleneck
+        self.alphas = (config.alpha_foreground, config.alpha_background)
+        self.beta = config.beta
+        self.gate_scope = config.gate_scope
+        self.foreground = Bottleneck(dim, config.bottleneck)
+        self.background = Bottleneck(dim, config.bottleneck)
+        self.gate = zero_linear(dim, 2)
+        # Without a gradient through floor() no loss reaches the gate.
+        self.gate.requires_grad_(config.gate_gradient == "straight_through")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
+        foreground, background = self.branches(x)
+        return foreground + background
+
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two terms of Eq. 21, `[B,h,w,d]` each."""
+        rho_foreground, rho_background = self.kept_channels(x)
+        foreground = keep_ranked(self.foreground.activate(x), rho_foreground, True)
+        background = keep_ranked(self.background.activate(x), rho_background, False)
+        return self.foreground.up(foreground), self.background.up(background)
+
+    def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """ρ = c·(α + β·G) of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch)."""
+        tokens = (1, 2) if self.gate_scope == "image" else (0, 1, 2)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        logits = self.gate(x.mean(tokens, keepdim=True, dtype=wide))
+        foreground, background = torch.softmax(logits, dim=-1, dtype=wide).split(1, dim=-1)
+        alpha_foreground, alpha_background = self.alphas
+        return (
+            self.channels * (alpha_foreground + self.beta * foreground),
+            self.channels * (alpha_background + self.beta * background),
+        )
+
+
+@ADAPTERS.register("decoupled_moe")
+class DecoupledMoeAdapter(DecoupledAdapter):
+    """`decoupled`, its two branches weighed per token by a second gate, as in the released code.
+
+    Args:
+        dim: Channels d of the tokens.
+        config: The adapter's settings.
+    """
+
+    def __init__(self, dim: int, config: AdapterConfig) -> None:
+        super().__init__(dim, config)
+        self.branch_gate = zero_linear(dim, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
+        foreground, background = self.branches(x)
+        weights = torch.softmax(self.branch_gate(x), dim=-1)
+        return weights[..., 0:1] * foreground + weights[..., 1:2] * background
+
+
+class Bottleneck(nn.Module):
+    """Down-projection with GELU, and up-projection.
+
+    Args:
+        dim: Channels d of the tokens.
+        channels: Channels of the bottleneck.
+    """
+
+    def __init__(self, dim: int, channels: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(dim, channels)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        nn.init.zeros_(self.down.bias)
+        self.up = zero_linear(channels, dim)
+
+    def activate(self, x: Tensor) -> Tensor:
+        """The activations of the bottleneck, `[..., channels]`."""
+        return F.gelu(self.down(x))
+
+
+def zero_linear(dim_in: int, dim_out: int) -> nn.Linear:
+    """A linear layer that starts at zero."""
+    layer = nn.Linear(dim_in, dim_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def keep_ranked(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
+    """Keeps the floor(ρ) largest (or smallest) channels of every token and zeroes the rest (TopK of Eq. 21).
+
+    The backward pass takes the relaxed form, in which the channel that comes next in rank order enters with the
+    fraction ρ - floor(ρ): the derivative by ρ is that channel's activation (straight-through). Equal activations rank
+    by channel index. Nothing is read back to the host.
+
+    Args:
+        h: Activations `[B,...,C]`.
+        rho: Real number of channels to keep, broadcastable to `h` with one channel.
+        largest: Keep the largest, else the smallest.
+
+    Returns:
+        `h` with the other channels zeroed.
+    """
+    return _KeepRanked.apply(h, rho, largest)
+
+
+class _KeepRanked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, rho: Tensor, largest: bool) -> Tensor:
+        ranked, order = h.sort(dim=-1, descending=largest, stable=True)
+        rank = torch.arange(h.shape[-1], device=h.device)
+        kept = rank < rho.floor()
+        following = rank == rho.floor()
+        ctx.save_for_backward(order, kept, (ranked * following).sum(-1, keepdim=True), following)
+        ctx.rho_shape, ctx.rho_dtype = rho.shape, rho.dtype
+        return torch.zeros_like(h).scatter(-1, order, ranked * kept)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        order, kept, activation, following = ctx.saved_tensors
+        by_rank = grad.gather(-1, order)
+        grad_h = grad_rho = None
+        if ctx.needs_input_grad[0]:
+            grad_h = torch.zeros_like(grad).scatter(-1, order, by_rank * kept)
+        if ctx.needs_input_grad[1]:
+            by_token = (by_rank * following).sum(-1, keepdim=True) * activation
+            grad_rho = by_token.to(ctx.rho_dtype).sum_to_size(ctx.rho_shape)
+        return grad_h, grad_rho, None

@@ -1,0 +1,54 @@
+"""What many tests share: a micro config and a generated data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from samsod.config import Config, DataConfig, DatasetConfig, ModelConfig, TrainConfig
+from samsod.evaluation.figures import write_png
+
+torch.set_num_threads(2)
+
+SIZE = 64
+
+
+@pytest.fixture
+def model_config() -> ModelConfig:
+    """A model of a second or less a step."""
+    return ModelConfig(size="micro", decoder_width=32, image_size=SIZE, freeze_encoder=False)
+
+
+def write_pairs(root: Path, count: int, seed: int, side: int = 48) -> Path:
+    """Writes pairs whose object is bright in both modalities; returns `root`."""
+    rng = np.random.default_rng(seed)
+    for folder in ("RGB", "T", "GT"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        mask = np.zeros((side, side), np.uint8)
+        top, left = rng.integers(4, side // 2, 2)
+        mask[top : top + side // 3, left : left + side // 3] = 255
+        noise = rng.integers(0, 80, (2, side, side, 3), dtype=np.uint8)
+        write_png(root / "RGB" / f"{index:03d}.png", noise[0] + (mask // 2)[..., None])
+        write_png(root / "T" / f"{index:03d}.png", noise[1] + (mask // 2)[..., None])
+        write_png(root / "GT" / f"{index:03d}.png", mask)
+    return root
+
+
+@pytest.fixture
+def pairs_folder(tmp_path: Path) -> Path:
+    """Twelve generated pairs."""
+    return write_pairs(tmp_path / "pairs", 12, seed=0)
+
+
+@pytest.fixture
+def config(tmp_path: Path, pairs_folder: Path, model_config: ModelConfig) -> Config:
+    """A run of three steps on the generated pairs, two of which are held out."""
+    pairs = DatasetConfig(family="folders", name="pairs", root=str(pairs_folder))
+    data = DataConfig(train=[pairs], test=[replace(pairs, name="again")], holdout=0.2, workers=0)
+    train = TrainConfig(batch_size=4, steps=3, log_every=1)
+    return Config(output=str(tmp_path / "run"), model=model_config, data=data, train=train)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from samsod.config import AdapterConfig
+from samsod.modeling.adapters import DecoupledAdapter, build_adapter, keep_ranked
+
+NAMES = ("vanilla", "decoupled", "decoupled_moe")
+
+
+def randomised(name: str, dim: int = 8, **settings: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    adapter = build_adapter(AdapterConfig(name, **settings), dim)  # type: ignore[arg-type]
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    return adapter.double()
+
+
+@torch.no_grad()
+def literal_topk(h: Tensor, k: int, largest: bool) -> Tensor:
+    kept = torch.zeros_like(h)
+    for token, out in zip(h.view(-1, h.shape[-1]), kept.view(-1, h.shape[-1]), strict=True):
+        values, channels = token.topk(k, largest=largest)
+        out[channels] = values
+    return kept
+
+
+def relaxed(h: Tensor, rho: float, largest: bool) -> Tensor:
+    """The form whose derivative the straight-through gate takes: the next channel enters with ρ's fraction."""
+    k = int(rho)
+    after = literal_topk(h, min(k + 1, h.shape[-1]), largest)
+    return literal_topk(h, k, largest) + (rho - k) * (after - literal_topk(h, k, largest))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_adapter_adds_nothing_but_can_learn(name: str) -> None:
+    torch.manual_seed(0)
+    adapter = build_adapter(AdapterConfig(name), 16)
+    x = torch.randn(2, 3, 4, 16)
+    out = adapter(x)
+    assert torch.equal(out, torch.zeros_like(x))
+    (out * torch.randn_like(out)).sum().backward()
+    gradients = {key: p.grad for key, p in adapter.named_parameters() if p.grad is not None}
+    assert any(key.endswith("up.weight") and gradient.abs().sum() > 0 for key, gradient in gradients.items())
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("rho", [0.0, 0.7, 3.0, 5.9, 8.0, 9.5])
+def test_keep_ranked_is_topk(largest: bool, rho: float) -> None:
+    torch.manual_seed(1)
+    h = torch.randn(2, 3, 3, 8, dtype=torch.float64)
+    kept = keep_ranked(h, torch.full((2, 1, 1, 1), rho, dtype=torch.float64), largest)
+    assert torch.equal(kept, literal_topk(h, min(int(rho), 8), largest))
+
+
+def test_ties_keep_exactly_k() -> None:
+    kept = keep_ranked(torch.ones(1, 1, 1, 8), torch.tensor(3.0), True)
+    assert kept.flatten().tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("scope", [(2, 1, 1, 1), (1, 1, 1, 1)])
+def test_gradient_by_rho_is_the_relaxed_forms(largest: bool, scope: tuple[int, ...]) -> None:
+    torch.manual_seed(2)
+    h, weight = torch.randn(2, 2, 3, 8, dtype=torch.float64), torch.randn(2, 2, 3, 8, dtype=torch.float64)
+    rho = (torch.rand(scope, dtype=torch.float64) * 6 + 1).requires_grad_()
+    (keep_ranked(h, rho, largest) * weight).sum().backward()
+    step = 1e-6
+    for image in range(scope[0]):
+        span = slice(None) if scope[0] == 1 else slice(image, image + 1)
+        value = float(rho.detach()[image])
+        high, low = ((relaxed(h[span], value + sign * step, largest) * weight[span]).sum() for sign in (1, -1))
+        assert rho.grad is not None
+        torch.testing.assert_close(rho.grad[image].squeeze(), (high - low) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_gradient_by_activations_is_that_of_the_forward_value(largest: bool) -> None:
+    torch.manual_seed(3)
+    h = torch.randn(2, 2, 2, 6, dtype=torch.float64, requires_grad=True)
+    rho = torch.tensor([2.5, 4.0], dtype=torch.float64).view(2, 1, 1, 1)
+    assert torch.autograd.gradcheck(lambda values: keep_ranked(values, rho, largest), (h,))
+
+
+def test_the_gate_learns_as_the_relaxed_model_does() -> None:
+    """Through the whole adapter: the gate's gradient against finite differences of the relaxed forward pass."""
+    adapter = randomised("decoupled", bottleneck=8)
+    assert isinstance(adapter, DecoupledAdapter)
+    x, weight = torch.randn(2, 2, 2, 8, dtype=torch.float64), torch.randn(2, 2, 2, 8, dtype=torch.float64)
+
+    def relaxed_sum(bias: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = torch.nn.functional.linear(x.mean((1, 2)), adapter.gate.weight, bias)
+            shares = torch.softmax(logits, -1)
+            total = torch.zeros(())
+            for image in range(2):
+                for branch, module, largest in ((0, adapter.foreground, True), (1, adapter.background, False)):
+                    rho = float(8 * (adapter.alphas[branch] + adapter.beta * shares[image, branch]))
+                    kept = relaxed(module.activate(x[image : image + 1]), rho, largest)
+                    total = total + (module.up(kept) * weight[image]).sum()
+            return total
+
+    (adapter(x) * weight).sum().backward()
+    for index in range(2):
+        shift = torch.zeros(2, dtype=torch.float64)
+        shift[index] = 1e-5
+        bias = adapter.gate.bias.detach()
+        expected = (relaxed_sum(bias + shift) - relaxed_sum(bias - shift)) / 2e-5
+        assert adapter.gate.bias.grad is not None
+        torch.testing.assert_close(adapter.gate.bias.grad[index], expected.double(), rtol=1e-5, atol=1e-8)
+
+
+def test_without_straight_through_the_gate_is_frozen() -> None:
+    adapter = randomised("decoupled", gate_gradient="none")
+    adapter(torch.randn(1, 2, 2, 8, dtype=torch.float64)).sum().backward()
+    gradients = {key: p.grad for key, p in adapter.named_parameters() if p.requires_grad}
+    assert not any(key.startswith("gate.") for key in gradients)
+    assert all(gradient is not None for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scope", ["image", "batch"])
+def test_batch_mates_matter_only_to_the_batch_gate(name: str, scope: str) -> None:
+    adapter = randomised(name, gate_scope=scope, beta=1.0)
+    x = torch.randn(3, 4, 4, 8, dtype=torch.float64) + torch.tensor([0.0, 3.0, -3.0]).view(3, 1, 1, 1)
+    together, alone = adapter(x)[:1], adapter(x[:1])
+    same = torch.allclose(together, alone, atol=1e-12)
+    assert same == (scope == "image" or name == "vanilla")
+
+
+@torch.no_grad()
+def test_decoupled_is_equation_21_to_23() -> None:
+    adapter = randomised("decoupled", bottleneck=8)
+    assert isinstance(adapter, DecoupledAdapter)
+    x = torch.randn(1, 3, 3, 8, dtype=torch.float64)
+    gate = torch.softmax(adapter.gate(x.mean((1, 2))), -1)[0]
+    expected = torch.zeros_like(x)
+    for share, alpha, module, largest in (
+        (gate[0], 0.45, adapter.foreground, True),
+        (gate[1], 0.35, adapter.background, False),
+    ):
+        k = int(8 * (alpha + 0.1 * share))
+        expected += module.up(literal_topk(torch.nn.functional.gelu(module.down(x)), k, largest))
+    torch.testing.assert_close(adapter(x), expected)
+
+
+def test_moe_weighs_the_branches_per_token() -> None:
+    adapter = randomised("decoupled_moe")
+    x = torch.randn(2, 2, 2, 8, dtype=torch.float64)
+    foreground, background = adapter.branches(x)  # type: ignore[operator]
+    weight = torch.softmax(adapter.branch_gate(x), -1)  # type: ignore[operator]
+    torch.testing.assert_close(adapter(x), weight[..., :1] * foreground + weight[..., 1:] * background)

@@ -1,0 +1,40 @@
+"""Runs a function on several gloo ranks, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import multiprocessing
+
+
+def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+    """What `function(*args)` returns on each rank; it must be importable and its result picklable.
+
+    Every rank gets another global random state, so that nothing may lean on the ranks drawing alike.
+    """
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        multiprocessing.spawn(_run, (function, world_size, port, folder, args), nprocs=world_size)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
+
+
+def _run(
+    rank: int, function: Callable[..., Any], world_size: int, port: int, folder: str, args: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(1000 + rank)
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    from samsod.engine.distributed import process_group
+
+    with process_group(torch.device("cpu")):
+        torch.save(function(*args), Path(folder) / f"{rank}.pt")
