@@ -1,0 +1,210 @@
+"""Decoding of RGB images, thermal images and masks, with a one-line error for every file that cannot be used.
+
+Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
+
+Orientation tags (EXIF) are ignored in all three, as Pillow's plain `Image.open` does: masks and thermal images
+rarely carry them, and turning one image of a pair would take it out of register.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from samsod.errors import UserError
+
+
+def _explain(error: ImportError) -> str:
+    """One line on why `import cv2` failed and what mends it."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"opencv-python is not installed: pip install opencv-python ({error})"
+    if "libGL" in str(error):
+        return (
+            "opencv-python cannot find libGL: install opencv-python-headless in its place, or the system package libgl1"
+        )
+    cause = " ".join(str(error).split())
+    return f"opencv-python cannot be imported ({cause}): opencv-python-headless needs fewer system libraries"
+
+
+try:
+    import cv2
+except ImportError as import_error:
+    raise UserError(_explain(import_error)) from import_error
+
+__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_thermal", "read_truth"]
+
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+THRESHOLD = 128  # a mask's pixels above it are salient, as in PySODMetrics
+GREY_BAND = (32, 223)
+GREY_SHARE = 0.10
+CHANNEL_TOLERANCE = 8
+
+# OpenCV 5 moved these two functions.
+_LOGGING: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+_AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+# A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
+_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+_JPEG_END = 0xD9
+
+
+def read_rgb(path: str | Path) -> Bytes:
+    """Reads a colour image; grey ones are repeated to three channels, alpha is dropped, 16 bits become 8.
+
+    Returns:
+        uint8, H×W×3, red first.
+
+    Raises:
+        UserError: The file is missing, empty, not an image, truncated or damaged; one line that names it.
+    """
+    return _bytes(cv2.cvtColor(_decode(Path(path), _AS_COLOR), cv2.COLOR_BGR2RGB))
+
+
+def read_thermal(path: str | Path, scale: Literal["image", "fixed"] = "image") -> Bytes:
+    """Reads a thermal (or depth) image of one or three channels, 8 or 16 bits each.
+
+    One channel is repeated to three, alpha is dropped. 8-bit values stay as they are.
+
+    Args:
+        path: The file.
+        scale: How 16-bit values become 0-255: `image` stretches from the image's own minimum to its maximum (a
+            constant image becomes 0), `fixed` divides by 65535.
+
+    Returns:
+        uint8, H×W×3, red first.
+
+    Raises:
+        UserError: As in `read_rgb`, or the image holds neither 8 nor 16 bits.
+    """
+    image = _integers(Path(path))
+    if image.dtype == np.uint16:
+        image = _to_8_bits(image, scale)
+    return _bytes(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB))
+
+
+def read_truth(path: str | Path) -> Mask:
+    """Reads a mask: a pixel is salient above 128 (as in PySODMetrics), or when not 0 in a mask stored as 0 and 1.
+
+    An image counts as a mask when at most a tenth of its pixels lie in 32-223. Masks of real sets stay well below:
+    JPEG at quality 30 leaves 1.1 % there, shrinking to an eighth with anti-aliasing 7.4 %; the median photograph
+    has over 80 %. Dark photographs can slip through, a whole folder of them cannot.
+
+    Returns:
+        bool, H×W.
+
+    Raises:
+        UserError: As in `read_rgb`, or the image is not a mask.
+    """
+    path = Path(path)
+    image = _integers(path)
+    if image.ndim == 3:
+        image = _single_channel(path, image)
+    brightest = int(image.max())
+    if brightest <= 1:
+        return image > 0
+    white = 255 if brightest <= 255 else 65535
+    image = image if white == 255 else image >> 8
+    if image.max() <= THRESHOLD:
+        raise UserError(
+            f"{path}: not a mask: its brightest pixel is {brightest} of {white}, "
+            "and salient ones are above half, or 1 in a mask of 0 and 1"
+        )
+    low, high = GREY_BAND
+    grey = float(((image >= low) & (image <= high)).mean())
+    if grey > GREY_SHARE:
+        raise UserError(
+            f"{path}: not a mask: {grey:.0%} of its pixels are neither dark nor bright "
+            f"({low} to {high}; expected at most {GREY_SHARE:.0%})"
+        )
+    return image > THRESHOLD
+
+
+def _integers(path: Path) -> npt.NDArray[Any]:
+    """The image with the depth it is stored in, H×W or H×W×3, blue first."""
+    image = _decode(path, _AS_STORED)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {image.dtype} values; expected 8 or 16 bits a channel")
+    return image
+
+
+def _bytes(image: npt.NDArray[Any]) -> Bytes:
+    """For the type checker: OpenCV's stubs do not say that 8 bits stay 8 bits."""
+    return image.astype(np.uint8, copy=False)
+
+
+def _to_8_bits(image: npt.NDArray[Any], scale: str) -> Bytes:
+    low, high = (int(image.min()), int(image.max())) if scale == "image" else (0, 65535)
+    factor = np.float32(255 / max(high - low, 1))
+    return np.rint((image - np.uint16(low)) * factor).astype(np.uint8)
+
+
+def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    spread = int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
+    if spread > CHANNEL_TOLERANCE * (257 if image.dtype == np.uint16 else 1):
+        raise UserError(f"{path}: not a mask: its three channels differ (by up to {spread})")
+    return image[:, :, 1]
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
+    """The decoded image, blue first; raises `UserError` with one line for every file that is none."""
+    data = _read(path)
+    if _is_cut(data):
+        raise UserError(f"{path}: the image is truncated: the file ends before the image does")
+    level = _LOGGING.getLogLevel()
+    _LOGGING.setLogLevel(0)  # OpenCV's own report would stand beside the one line
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    finally:
+        _LOGGING.setLogLevel(level)
+    if image is None:
+        raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
+    return image
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise UserError(f"{path}: the file is empty")
+    return data
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether a JPEG, PNG or BMP ends too early; some versions of OpenCV fill the rest with grey and say nothing.
+
+    TIFF needs no check: OpenCV refuses truncated ones.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return not _jpeg_ends(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _PNG_END not in data
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little") > len(data)
+    return False
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end-of-image marker comes after the segments and scans.
+
+    Segments are skipped by their length, so that an end marker of an embedded thumbnail is not taken for the
+    image's, nor bytes that a camera appended for another scan.
+    """
+    position = 2
+    while found := _JPEG_MARKER.search(data, position):
+        if data[found.start() + 1] == _JPEG_END:
+            return True
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False

@@ -1,0 +1,192 @@
+"""Batches: which rank gets which samples, and loader processes whose errors stay one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from samsod.data.dataset import PairDataset, Sample, SampleKey
+from samsod.data.images import cv2
+from samsod.errors import UserError
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """What a loader process sends in place of a sample: torch would turn an exception into its traceback's text."""
+
+    message: str
+
+
+class TrainBatches(Sampler[list[SampleKey]]):
+    """The samples of this rank's part of every batch, epoch after epoch without end.
+
+    All ranks draw one permutation per epoch from (seed, epoch). It is cut into batches of `batch_size`, what is left
+    over is dropped, and each rank takes a contiguous part of each batch. So the batches depend on neither the number
+    of ranks nor that of loader processes.
+
+    Args:
+        samples: How many samples there are.
+        batch_size: Samples of a batch, over all ranks together.
+        rank: This rank.
+        world_size: How many ranks there are.
+        seed: The run's seed.
+        start_step: How many batches to leave out, when a run is resumed.
+
+    Raises:
+        UserError: The ranks cannot share the batch evenly, or there are fewer samples than one batch takes.
+    """
+
+    def __init__(
+        self, samples: int, batch_size: int, rank: int, world_size: int, seed: int, start_step: int = 0
+    ) -> None:
+        assert 0 <= rank < world_size
+        if batch_size % world_size:
+            raise UserError(f"train.batch_size is {batch_size}; it must be a multiple of the {world_size} ranks")
+        if samples < batch_size:
+            raise UserError(f"train.batch_size is {batch_size}, but there are only {samples} training samples")
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start_step = start_step
+        self.steps_per_epoch = samples // batch_size
+        share = batch_size // world_size
+        self._mine = slice(rank * share, (rank + 1) * share)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, first = divmod(self.start_step, self.steps_per_epoch)
+        while True:
+            order = self._order(epoch)
+            for step in range(first, self.steps_per_epoch):
+                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+                yield [SampleKey(epoch, index) for index in batch[self._mine]]
+            epoch, first = epoch + 1, 0
+
+    def _order(self, epoch: int) -> list[int]:
+        # The third word keeps this apart from every sample's augmentation, which has its index there.
+        rng = np.random.default_rng([self.seed, epoch, self.samples])
+        order: list[int] = rng.permutation(self.samples).tolist()
+        return order
+
+
+class TrainLoader(Iterator[Batch]):
+    """This rank's part of the training batches, without end.
+
+    Attributes:
+        steps_per_epoch: Batches of one epoch.
+    """
+
+    def __init__(self, dataset: PairDataset, batches: TrainBatches, workers: int) -> None:
+        self.steps_per_epoch = batches.steps_per_epoch
+        loader = DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers))
+        self._batches = _checked(loader)
+
+    def __next__(self) -> Batch:
+        """The next batch.
+
+        Raises:
+            UserError: A sample cannot be used; one line for each.
+        """
+        return next(self._batches)
+
+
+class EvalLoader:
+    """This rank's part of the samples, each once, in order; can be gone through again and again."""
+
+    def __init__(self, dataset: PairDataset, indices: Sequence[int], batch_size: int, workers: int) -> None:
+        self._loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=indices, **_settings(workers))
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Goes through the batches once.
+
+        Raises:
+            UserError: A sample cannot be used; one line for each.
+        """
+        return _checked(self._loader)
+
+
+def train_loader(
+    dataset: PairDataset,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    workers: int,
+    seed: int,
+    start_step: int = 0,
+) -> TrainLoader:
+    """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
+
+    Returns:
+        An endless iterator over `rgb` and `thermal` B×3×S×S, `ground_truth` B×1×S×S (float32) and `index` B (int64),
+        B being batch_size / world_size.
+    """
+    batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step)
+    return TrainLoader(dataset, batches, workers)
+
+
+def eval_loader(dataset: PairDataset, batch_size: int, rank: int, world_size: int, workers: int) -> EvalLoader:
+    """Batches to evaluate on: every sample once over all ranks, nothing padded; rank r gets r, r + world_size, ...
+
+    Args:
+        dataset: The samples.
+        batch_size: Samples of a batch, of this rank alone; the last one may hold fewer.
+        rank: This rank; it gets no batch when there are not enough samples.
+        world_size: How many ranks there are.
+        workers: Loader processes; 0 loads in this one.
+    """
+    return EvalLoader(dataset, range(len(dataset))[rank::world_size], batch_size, workers)
+
+
+class _Guarded(Dataset[Sample | BadSample]):
+    def __init__(self, dataset: PairDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey | int) -> Sample | BadSample:
+        try:
+            return self.dataset[key]
+        except UserError as error:
+            return BadSample(str(error))
+
+
+def _collate(samples: list[Sample | BadSample]) -> Batch | BadSample:
+    bad = [sample.message for sample in samples if isinstance(sample, BadSample)]
+    if bad:
+        return BadSample("\n".join(bad))
+    batch: Batch = default_collate(samples)
+    return batch
+
+
+def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, BadSample):
+            raise UserError(batch.message)
+        yield batch
+
+
+def _settings(workers: int) -> dict[str, Any]:
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "worker_init_fn": _init_worker,
+        "collate_fn": _collate,
+        "pin_memory": torch.cuda.is_available(),
+        # DataLoader draws its workers' seeds; from the global generator that would change the run's other draws.
+        "generator": torch.Generator(),
+    }
+
+
+def _init_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from samsod.data.images import read_rgb, read_thermal, read_truth
+
+READERS = (read_rgb, read_thermal, read_truth)
+Write = Callable[..., Path]
+OneLine = Callable[..., str]
+
+
+def gradient(height: int = 30, width: int = 40) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows * 8, columns * 6, rows + columns], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tif", ".PNG", ".TIFF"])
+def test_rgb_comes_red_first(tmp_path: Path, write_image: Write, ending: str) -> None:
+    image = gradient()
+    assert np.array_equal(read_rgb(write_image(tmp_path / f"a{ending}", image)), image)
+
+
+def test_grey_rgb_is_repeated_and_alpha_is_dropped(tmp_path: Path, write_image: Write) -> None:
+    grey = gradient()[..., 0]
+    assert np.array_equal(read_rgb(write_image(tmp_path / "grey.png", grey)), np.stack([grey] * 3, axis=2))
+    with_alpha = np.dstack([gradient()[..., ::-1], np.full((30, 40), 7, np.uint8)])
+    (tmp_path / "alpha.png").write_bytes(cv2.imencode(".png", with_alpha)[1].tobytes())
+    for read in (read_rgb, read_thermal):
+        assert np.array_equal(read(tmp_path / "alpha.png"), gradient())
+
+
+def test_rgb_of_16_bits_becomes_8(tmp_path: Path, write_image: Write) -> None:
+    path = write_image(tmp_path / "a.png", gradient().astype(np.uint16) * 257)
+    assert np.array_equal(read_rgb(path), gradient())
+
+
+def test_thermal_of_8_bits_stays_as_it_is(tmp_path: Path, write_image: Write) -> None:
+    grey = gradient()[..., 0] // 2 + 20
+    for scale in ("image", "fixed"):
+        read = read_thermal(write_image(tmp_path / "a.png", grey), scale)
+        assert read.dtype == np.uint8 and np.array_equal(read, np.stack([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_thermal_of_16_bits_is_stretched_or_divided(tmp_path: Path, write_image: Write, ending: str) -> None:
+    values = np.array([[7000, 7100], [7255, 7510]], np.uint16)
+    path = write_image(tmp_path / f"a{ending}", values)
+    assert read_thermal(path, "image")[..., 1].tolist() == [[0, 50], [128, 255]]
+    assert read_thermal(path, "fixed")[..., 2].tolist() == [[27, 28], [28, 29]]  # value / 257
+
+
+@pytest.mark.parametrize("value", [0, 4711, 65535])
+def test_constant_thermal_divides_by_nothing(tmp_path: Path, write_image: Write, value: int) -> None:
+    path = write_image(tmp_path / "a.png", np.full((4, 5), value, np.uint16))
+    assert read_thermal(path, "image").max() == 0
+    assert (read_thermal(path, "fixed") == round(value / 257)).all()
+
+
+def test_thermal_of_16_bits_and_three_channels_keeps_its_order(tmp_path: Path, write_image: Write) -> None:
+    image = gradient().astype(np.uint16)
+    image[0, 0], image[-1, -1] = 0, 510
+    read = read_thermal(write_image(tmp_path / "a.png", image), "image")
+    assert np.abs(read - image / 2).max() <= 0.5
+
+
+def test_thermal_of_floats_is_refused(tmp_path: Path, write_image: Write, one_line: OneLine) -> None:
+    path = write_image(tmp_path / "a.tif", np.ones((4, 4), np.float32))
+    assert one_line(read_thermal, path) == f"{path}: holds float32 values; expected 8 or 16 bits a channel"
+
+
+def disc(height: int = 240, width: int = 320) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    inside = ((rows - height / 2) / (height / 3)) ** 2 + ((columns - width / 2) / (width / 4)) ** 2 < 1
+    return np.where(inside, 255, 0).astype(np.uint8)
+
+
+def test_truth_is_above_128(tmp_path: Path, write_image: Write) -> None:
+    mask = np.zeros((10, 20), np.uint8)
+    mask[0, :4] = 1, 128, 129, 255
+    read = read_truth(write_image(tmp_path / "a.png", mask))
+    assert read.dtype == np.bool_ and read[0, :4].tolist() == [False, False, True, True]
+    assert read.sum() == 2
+
+
+@pytest.mark.parametrize("factor", [1, 255, 65535])
+def test_truth_of_any_two_extremes(tmp_path: Path, write_image: Write, factor: int) -> None:
+    mask = disc() > 0
+    dtype = np.uint8 if factor < 256 else np.uint16
+    assert np.array_equal(read_truth(write_image(tmp_path / "a.png", (mask * factor).astype(dtype))), mask)
+    wide = write_image(tmp_path / "wide.png", (mask * factor).astype(np.uint16))
+    assert np.array_equal(read_truth(wide), mask)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_truth_all_black_and_all_white(tmp_path: Path, write_image: Write, value: int) -> None:
+    for ending in (".png", ".jpg", ".bmp"):
+        read = read_truth(write_image(tmp_path / f"a{ending}", np.full((9, 9), value, np.uint8)))
+        assert read.all() == read.any() == (value == 255)
+
+
+def test_truth_tolerates_jpeg_and_soft_edges(tmp_path: Path, write_image: Write) -> None:
+    soft = cv2.resize(disc(), (40, 30), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(read_truth(write_image(tmp_path / "soft.png", soft)), soft > 128)
+    data = cv2.imencode(".jpg", disc(), [cv2.IMWRITE_JPEG_QUALITY, 30])[1].tobytes()
+    (tmp_path / "rough.jpg").write_bytes(data)
+    assert (read_truth(tmp_path / "rough.jpg") != (disc() > 0)).mean() < 0.005
+
+
+def test_truth_of_three_equal_channels(tmp_path: Path, write_image: Write) -> None:
+    mask = disc()
+    for ending in (".png", ".jpg"):
+        read = read_truth(write_image(tmp_path / f"a{ending}", np.stack([mask] * 3, axis=2)))
+        assert (read != (mask > 0)).mean() < 0.002
+
+
+@pytest.mark.parametrize(
+    ("image", "cause"),
+    [
+        (gradient()[..., 0], "% of its pixels are neither dark nor bright (32 to 223; expected at most 10%)"),
+        (gradient(), "its three channels differ (by up to "),
+        (disc() // 2, "its brightest pixel is 127 of 255, and salient ones are above half, or 1 in a mask of"),
+        (disc().astype(np.uint16) * 2, "its brightest pixel is 510 of 65535, and salient ones are above half"),
+    ],
+)
+def test_truth_that_is_no_mask(
+    tmp_path: Path, write_image: Write, one_line: OneLine, image: np.ndarray, cause: str
+) -> None:
+    path = write_image(tmp_path / "photo.png", image)
+    message = one_line(read_truth, path)
+    assert message.startswith(f"{path}: not a mask: ") and cause in message
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_files_that_are_no_image(tmp_path: Path, one_line: OneLine, read: Callable[..., np.ndarray]) -> None:
+    path = tmp_path / "a.jpg"
+    assert one_line(read, path) == f"{path}: no such file"
+    path.write_bytes(b"")
+    assert one_line(read, path) == f"{path}: the file is empty"
+    path.write_text("not found\n")
+    assert one_line(read, path) == f"{path}: not an image OpenCV can read, or a damaged one"
+    assert one_line(read, tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp", ".tif"])
+def test_truncated_files(
+    tmp_path: Path,
+    write_image: Write,
+    one_line: OneLine,
+    capfd: pytest.CaptureFixture[str],
+    read: Callable[..., np.ndarray],
+    ending: str,
+) -> None:
+    path = write_image(tmp_path / f"a{ending}", disc())
+    data = path.read_bytes()
+    read(path)
+    for length in (12, len(data) // 3, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        message = one_line(read, path)
+        assert message.startswith(f"{path}: ")
+        assert "truncated" in message or ending == ".tif"
+    assert capfd.readouterr().err == ""  # one line on stderr is the tools', none OpenCV's
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_jpeg_with_thumbnail_and_appended_bytes(tmp_path: Path, one_line: OneLine, progressive: int) -> None:
+    image = cv2.imencode(".jpg", gradient(), [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", gradient(8, 8))[1].tobytes()
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    path = tmp_path / "a.jpg"
+    path.write_bytes(image[:2] + segment + image[2:] + b"\xff\xda trailer of a camera")
+    assert read_rgb(path).shape == (30, 40, 3)
+    path.write_bytes(image[:2] + segment + image[2:-2])
+    assert "truncated" in one_line(read_rgb, path)
+
+
+def test_jpeg_orientation_is_ignored(tmp_path: Path) -> None:
+    tag = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    image = cv2.imencode(".jpg", gradient())[1].tobytes()
+    path = tmp_path / "a.jpg"
+    path.write_bytes(image[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + image[2:])
+    assert read_rgb(path).shape == read_thermal(path).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            "libGL.so.1: cannot open shared object file: No such file or directory",
+            "opencv-python cannot find libGL: install opencv-python-headless in its place, "
+            "or the system package libgl1",
+        ),
+        (
+            "libgthread-2.0.so.0: cannot open\\nshared object file",
+            "opencv-python cannot be imported (libgthread-2.0.so.0: cannot open shared object file): "
+            "opencv-python-headless needs fewer system libraries",
+        ),
+    ],
+)
+def test_opencv_that_cannot_be_imported(tmp_path: Path, error: str, expected: str) -> None:
+    (tmp_path / "cv2.py").write_text(f'raise ImportError("{error}")\n')
+    code = "from samsod.errors import run_main\ndef main():\n    import samsod.data.images\nrun_main(main)\n"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, f"error: {expected}\n")
+
+
+def test_real_masks_are_masks_and_photographs_are_not(shared_data: Path) -> None:
+    for folder in ("crackvid/GT", "rgbflow/test/GT"):
+        for path in sorted((shared_data / folder).iterdir())[::10]:
+            assert read_truth(path).any()
+    refused = 0
+    photographs = sorted((shared_data / "rgbflow/test/RGB").iterdir())[::10]
+    for path in photographs:
+        with pytest.raises(ValueError, match="not a mask"):
+            read_truth(path)
+        refused += 1
+    assert refused == len(photographs)
+
+
+def test_real_thermal_of_one_channel(shared_data: Path) -> None:
+    path = next(iter(sorted((shared_data / "pairs/T").iterdir())))
+    image = read_thermal(path)
+    assert image.shape == (480, 640, 3) and (image[..., 0] == image[..., 2]).all()

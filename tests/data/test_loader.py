@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import torch
+
+from samsod.config import DataConfig, DatasetConfig
+from samsod.data.catalog import find_set
+from samsod.data.dataset import PairDataset, SampleKey
+from samsod.data.loader import TrainBatches, eval_loader, train_loader
+from samsod.errors import UserError
+
+MakeSet = Callable[..., Path]
+OneLine = Callable[..., str]
+T = TypeVar("T")
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_set: MakeSet) -> Path:
+    return make_set(tmp_path / "set", "abcdefghij")
+
+
+def dataset(root: Path, augment: bool = True) -> PairDataset:
+    return PairDataset([find_set(DatasetConfig(root=str(root)), "")], 8, DataConfig(), augment, 7)
+
+
+def first(batches: Iterable[T], count: int) -> list[T]:
+    return list(itertools.islice(batches, count))
+
+
+def assert_same(ours: list[dict[str, torch.Tensor]], theirs: list[dict[str, torch.Tensor]]) -> None:
+    assert len(ours) == len(theirs)
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_every_epoch_is_a_permutation_of_its_own() -> None:
+    batches = iter(TrainBatches(samples=11, batch_size=3, rank=0, world_size=1, seed=0))
+    epochs = [first(batches, 3) for _ in range(20)]
+    orders = []
+    for number, epoch in enumerate(epochs):
+        keys = [key for batch in epoch for key in batch]
+        assert [len(batch) for batch in epoch] == [3, 3, 3] and {key.epoch for key in keys} == {number}
+        indices = [key.index for key in keys]
+        assert len(set(indices)) == 9 and set(indices) <= set(range(11))
+        orders.append(tuple(indices))
+    assert len(set(orders)) == 20
+    assert {index for order in orders for index in order} == set(range(11))  # the dropped rest changes
+
+
+def test_order_depends_on_the_seed_alone() -> None:
+    def take(seed: int) -> list[list[SampleKey]]:
+        return first(TrainBatches(50, 5, 0, 1, seed), 10)
+
+    torch.manual_seed(1)
+    one = take(3)
+    torch.manual_seed(2)
+    assert one == take(3) != take(4)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_share_the_single_ranks_batch(world_size: int) -> None:
+    alone = first(TrainBatches(21, 8, 0, 1, 0), 7)
+    ranks = [first(TrainBatches(21, 8, r, world_size, 0), 7) for r in range(world_size)]
+    for step, batch in enumerate(alone):
+        parts = [rank[step] for rank in ranks]
+        assert {len(part) for part in parts} == {8 // world_size}
+        assert [key for part in parts for key in part] == batch
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 7, 100])
+def test_resume_gives_the_same_rest(start: int) -> None:
+    whole = first(TrainBatches(10, 3, 0, 1, 5), start + 8)
+    rest = first(TrainBatches(10, 3, 0, 1, 5, start_step=start), 8)
+    assert rest == whole[start:]
+
+
+def test_impossible_batches(one_line: OneLine) -> None:
+    assert one_line(TrainBatches, 100, 6, 0, 4, 0) == ("train.batch_size is 6; it must be a multiple of the 4 ranks")
+    assert one_line(TrainBatches, 3, 4, 0, 1, 0) == ("train.batch_size is 4, but there are only 3 training samples")
+
+
+def test_train_batches_are_tensors(root: Path) -> None:
+    loader = train_loader(dataset(root), 4, 0, 1, workers=0, seed=0)
+    assert loader.steps_per_epoch == 2
+    batch = next(loader)
+    assert {key: (tuple(value.shape), value.dtype) for key, value in batch.items()} == {
+        "rgb": ((4, 3, 8, 8), torch.float32),
+        "thermal": ((4, 3, 8, 8), torch.float32),
+        "ground_truth": ((4, 1, 8, 8), torch.float32),
+        "index": ((4,), torch.int64),
+    }
+
+
+def test_workers_and_world_size_change_nothing(root: Path) -> None:
+    data = dataset(root)
+    alone = first(train_loader(data, 4, 0, 1, workers=0, seed=1), 5)
+    assert_same(first(train_loader(data, 4, 0, 1, workers=2, seed=1), 5), alone)
+    for world_size, workers in ((2, 2), (4, 0)):
+        ranks = [first(train_loader(data, 4, rank, world_size, workers, seed=1), 5) for rank in range(world_size)]
+        together = [
+            {key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in zip(*ranks, strict=True)
+        ]
+        assert_same(together, alone)
+
+
+def test_resumed_loader_goes_on(root: Path) -> None:
+    whole = first(train_loader(dataset(root), 4, 0, 1, workers=0, seed=1), 6)
+    assert_same(first(train_loader(dataset(root), 4, 0, 1, workers=2, seed=1, start_step=3), 3), whole[3:])
+
+
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (1, 2), (2, 0), (3, 0), (4, 2), (12, 0)])
+def test_eval_shards_are_a_partition(root: Path, world_size: int, workers: int) -> None:
+    data = dataset(root, augment=False)
+    seen = []
+    for rank in range(world_size):
+        loader = eval_loader(data, 2, rank, world_size, workers)
+        indices = [int(index) for batch in loader for index in batch["index"]]
+        assert indices == list(range(10))[rank::world_size]
+        assert len(loader) == (len(indices) + 1) // 2
+        seen += indices
+    assert sorted(seen) == list(range(10))
+
+
+def test_eval_loader_can_be_used_again(root: Path) -> None:
+    loader = eval_loader(dataset(root, augment=False), 4, 0, 1, workers=2)
+    once = list(loader)
+    assert [len(batch["index"]) for batch in once] == [4, 4, 2]
+    assert_same(list(loader), once)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_file_is_one_line_from_any_process(root: Path, one_line: OneLine, workers: int) -> None:
+    path = root / "T" / "g.png"
+    path.write_bytes(path.read_bytes()[:60])
+    expected = f"{path}: the image is truncated: the file ends before the image does"
+    assert one_line(list, eval_loader(dataset(root), 4, 0, 1, workers)) == expected
+    assert one_line(first, train_loader(dataset(root), 5, 0, 1, workers, seed=0), 2) == expected
+
+
+def test_each_bad_file_of_a_batch_has_its_line(root: Path) -> None:
+    for stem in "bc":
+        (root / "GT" / f"{stem}.png").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        next(iter(eval_loader(dataset(root), 4, 0, 1, workers=0)))
+    assert str(caught.value).splitlines() == [f"{root / 'GT' / name}: the file is empty" for name in ("b.png", "c.png")]
+
+
+def test_a_programming_error_stays_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr("samsod.data.dataset.read_images", fail)
+    with pytest.raises(KeyError, match="oops"):
+        list(eval_loader(dataset(root), 4, 0, 1, workers=0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loading_leaves_the_global_generator_alone(root: Path, workers: int) -> None:
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    list(eval_loader(dataset(root), 4, 0, 1, workers))
+    first(train_loader(dataset(root), 4, 0, 1, workers, seed=0), 2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_keys_travel_between_processes() -> None:
+    key = SampleKey(epoch=2, index=5)
+    assert pickle.loads(pickle.dumps(key)) == key
+
+
+def test_real_batches(shared_data: Path) -> None:
+    pairs = find_set(DatasetConfig(root=str(shared_data / "rgbflow"), split="train"), "")
+    loader = train_loader(PairDataset([pairs], 64, DataConfig(), True, 0), 8, 0, 1, workers=2, seed=0)
+    assert loader.steps_per_epoch == 18
+    for batch in first(loader, 3):
+        assert batch["rgb"].isfinite().all() and 0 < batch["ground_truth"].mean() < 1
