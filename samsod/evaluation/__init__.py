@@ -1,0 +1,1 @@
+"""Scoring of saliency maps."""
