@@ -1,0 +1,1 @@
+"""The training engine: the loop, gradient surgery, checkpoints, ranks and logs."""

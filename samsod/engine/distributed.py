@@ -1,0 +1,82 @@
+"""Ranks: the process group of torchrun, or none when a tool was started with plain python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from samsod.errors import UserError
+
+
+def rank() -> int:
+    """This process's rank; 0 when alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of ranks; 1 when alone."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """True on rank 0, which alone prints and writes files."""
+    return rank() == 0
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of this rank for `engine.device`; on several GPUs the one of torchrun's LOCAL_RANK.
+
+    Raises:
+        UserError: A GPU is asked for and there is none, or there are more ranks than GPUs.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("engine.device is cuda, but PyTorch finds no GPU")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= torch.cuda.device_count():
+        raise UserError(f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+    return torch.device("cuda", local)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins torchrun's process group (NCCL on GPUs, gloo on CPUs) while the block runs, if there is one to join."""
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def all_reduce_mean(tensor: Tensor) -> None:
+    """Averages a tensor over the ranks, in place."""
+    if dist.is_initialized() and world_size() > 1:
+        dist.all_reduce(tensor)
+        tensor /= world_size()
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """The `item` of every rank, in rank order, on every rank."""
+    if world_size() == 1:
+        return [item]
+    items: list[Any] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items
+
+
+def barrier() -> None:
+    """Waits for all ranks."""
+    if world_size() > 1:
+        dist.barrier()

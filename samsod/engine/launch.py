@@ -1,0 +1,26 @@
+"""What every tool does first: user modules, this rank's device, the process group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+import samsod.modeling  # noqa: F401  fills the registries
+from samsod.config import Config
+from samsod.engine import distributed
+from samsod.registry import import_user_modules
+
+
+@contextmanager
+def launch(config: Config) -> Iterator[torch.device]:
+    """Prepares this process for a config and gives its device.
+
+    Raises:
+        UserError: A user module cannot be imported, or the device is not there.
+    """
+    import_user_modules(config.imports)
+    device = distributed.pick_device(config.engine.device)
+    with distributed.process_group(device):
+        yield device

@@ -1,0 +1,96 @@
+"""What a run says: log.txt and the terminal, metrics.jsonl, and progress with an eta."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from samsod.engine import distributed
+
+T = TypeVar("T")
+
+
+class RunLog:
+    """Lines for people and rows for programs, written by rank 0 only.
+
+    Args:
+        folder: The run's folder; None writes to the terminal only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder if distributed.is_main() else None
+
+    def line(self, text: str) -> None:
+        """Prints a line and appends it, with the time, to log.txt."""
+        if not distributed.is_main():
+            return
+        print(text, flush=True)
+        if self.folder:
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def row(self, values: dict[str, Any]) -> None:
+        """Appends one JSON object to metrics.jsonl."""
+        if self.folder:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops the rows of steps that a resumed run takes again."""
+        path = self.folder / "metrics.jsonl" if self.folder else None
+        if path is None or not path.is_file():
+            return
+        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        write_text(path, "".join(f"{row}\n" for row in rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `h:mm:ss`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Passes `items` on and shows how far they are, with an eta: one updated line on a terminal, else now and then."""
+    started = shown = time.monotonic()
+    terminal = sys.stderr.isatty()
+    for count, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if not distributed.is_main() or (count < total and now - shown < (0.2 if terminal else 30)):
+            continue
+        if not terminal and count == total and now - started < 30:
+            continue
+        shown = now
+        eta = duration((now - started) / count * (total - count))
+        print(f"{label}: {count}/{total} eta {eta}", end="\r" if terminal else "\n", file=sys.stderr, flush=True)
+    if terminal and distributed.is_main():
+        print(file=sys.stderr)
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return sys.maxsize  # a row cut off by a crash

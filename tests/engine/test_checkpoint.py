@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from samsod.config import ModelConfig
+from samsod.engine import checkpoint
+from samsod.errors import UserError
+from samsod.modeling.samsod import Samsod
+
+
+def save(model: Samsod, path: Path) -> Path:
+    content = {"model": checkpoint.model_state(model), "base": checkpoint.base_of(model), "step": 1}
+    checkpoint.save_checkpoint(path, content)
+    return path
+
+
+def one_line(path: Path, model: Samsod) -> str:
+    with pytest.raises(UserError) as caught:
+        checkpoint.load_model_state(model, checkpoint.load_checkpoint(path), path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_weights_come_back(model_config: ModelConfig, tmp_path: Path) -> None:
+    model, other = Samsod(model_config), Samsod(model_config)
+    path = save(model, tmp_path / "a.pt")
+    checkpoint.load_model_state(other, checkpoint.load_checkpoint(path), path)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+
+
+def official_file(path: Path, model_config: ModelConfig, seed: int) -> Path:
+    """A file in Meta's format for the micro model."""
+    from samsod.modeling.sam2_parts import PARTS, PROMPT_KEYS
+
+    torch.manual_seed(seed)
+    model = Samsod(replace(model_config, decoder_width=256))
+    parts = {"trunk": model.trunk, "neck": model.neck, "mask_decoder": model.mask_decoder}
+    state = {PARTS[part] + key: value for part, m in parts.items() for key, value in m.state_dict().items()}
+    state[PROMPT_KEYS["no_mem_embed"]] = model.prompt.no_mem_embed
+    state[PROMPT_KEYS["no_mask_embed"]] = model.prompt.no_mask_embed
+    state[PROMPT_KEYS["position_matrix"]] = model.prompt.position.positional_encoding_gaussian_matrix
+    torch.save({"model": state}, path)
+    return path
+
+
+def test_a_frozen_encoder_from_a_file_is_not_stored_but_checked(model_config: ModelConfig, tmp_path: Path) -> None:
+    first, second = (official_file(tmp_path / f"{name}.pt", model_config, seed) for name, seed in (("a", 1), ("b", 2)))
+    settings = replace(model_config, decoder_width=256, freeze_encoder=True, weights=str(first))
+    path = save(Samsod(settings), tmp_path / "run.pt")
+    stored = checkpoint.load_checkpoint(path)
+    assert {key.partition(".")[0] for key in stored["model"]} == {
+        "rgb_adapters",
+        "thermal_adapters",
+        "mask_decoder",
+        "prompt",
+    }
+    assert stored["base"]["file"] == "a.pt" and len(stored["base"]["sha256"]) == 64
+    checkpoint.load_model_state(Samsod(settings), stored, path)
+    message = one_line(path, Samsod(replace(settings, weights=str(second))))
+    assert "a.pt" in message and "b.pt" in message
+    assert "set model.weights to a.pt" in one_line(path, Samsod(replace(settings, weights="")))
+
+
+def test_a_random_frozen_encoder_is_stored(model_config: ModelConfig) -> None:
+    state = checkpoint.model_state(Samsod(replace(model_config, freeze_encoder=True)))
+    assert any(key.startswith("trunk.") for key in state)
+
+
+def test_keys_that_do_not_fit_are_all_listed(model_config: ModelConfig, tmp_path: Path) -> None:
+    path = save(Samsod(model_config), tmp_path / "a.pt")
+    content = dict(checkpoint.load_checkpoint(path))
+    state = content["model"]
+    del state["neck.convs.0.conv.bias"]
+    state["extra"] = torch.zeros(1)
+    state["trunk.pos_embed"] = torch.zeros(1, 1)
+    checkpoint.save_checkpoint(path, {key: content[key] for key in ("model", "base")})
+    message = one_line(path, Samsod(model_config))
+    for part in ("neck.convs.0.conv.bias is missing", "extra is unexpected", "trunk.pos_embed is [1, 1], expected"):
+        assert part in message
+
+
+def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
+    torch.save({"model": {}}, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    good = tmp_path / "good.pt"
+    checkpoint.save_checkpoint(good, {"model": {"a": torch.zeros(1000)}})
+    (tmp_path / "cut.pt").write_bytes(good.read_bytes()[:2000])
+    for name, part in {"other": "not a samsod", "text": "damaged", "cut": "damaged", "none": "no such"}.items():
+        with pytest.raises(UserError, match=part) as caught:
+            checkpoint.load_checkpoint(tmp_path / f"{name}.pt")
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_a_pickle_that_runs_code_is_refused_unexecuted(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"format": checkpoint.FORMAT, "model": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(UserError):
+        checkpoint.load_checkpoint(tmp_path / "bomb.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save_checkpoint(path, {"step": 1})
+
+    def fail(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save_checkpoint(path, {"step": 2})
+    assert checkpoint.load_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_newest_keep_last_and_best(tmp_path: Path) -> None:
+    for step in (5, 40, 300):
+        checkpoint.save_checkpoint(checkpoint.step_path(tmp_path, step), {"step": step})
+    (tmp_path / ".step_99999999.pt.partial").write_text("half")
+    assert checkpoint.newest(tmp_path) == checkpoint.step_path(tmp_path, 300)
+    checkpoint.mark_best(checkpoint.step_path(tmp_path, 5), tmp_path / "best.pt")
+    checkpoint.keep_last(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["best.pt", "step_00000040.pt", "step_00000300.pt"]
+    assert checkpoint.load_checkpoint(tmp_path / "best.pt")["step"] == 5
+    assert checkpoint.newest(tmp_path / "nowhere") is None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from samsod.engine.log import RunLog, duration, progress, write_text
+
+
+def test_rows_of_steps_taken_again_are_dropped(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    for step in (1, 2, 3):
+        log.row({"step": step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # a crash in the middle of a row
+    log.forget_after(2)
+    log.row({"step": 3, "again": True})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_lines_go_to_the_terminal_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RunLog(tmp_path).line("hello")
+    assert capsys.readouterr().out == "hello\n"
+    assert (tmp_path / "log.txt").read_text().endswith(" hello\n")
+
+
+def test_without_a_folder_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(None)
+    log.line("hello")
+    log.row({"step": 1})
+    log.forget_after(0)
+    assert capsys.readouterr().out == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3723, "1:02:03"), (90000, "25:00:00")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_progress_passes_everything_on() -> None:
+    assert list(progress(iter(range(5)), 5, "x")) == [0, 1, 2, 3, 4]
+
+
+def test_write_text_replaces_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "old")
+    write_text(tmp_path / "a", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "new")]

@@ -1,0 +1,177 @@
+"""The loop through its library entry; the commands themselves are in tests/tools."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from samsod.config import Config
+from samsod.engine import checkpoint
+from samsod.engine.launch import launch
+from samsod.engine.trainer import Trainer
+from samsod.errors import UserError
+from samsod.workflows import train
+from tests.ranks import run_ranks
+
+
+def run(config: Config) -> Trainer:
+    with launch(config) as device:
+        return train(config, device)
+
+
+def with_train(config: Config, **changes: Any) -> Config:
+    return replace(config, train=replace(config.train, **changes))
+
+
+def rows(config: Config) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_config_log_metrics_and_checkpoints(config: Config) -> None:
+    trainer = run(config)
+    output = Path(config.output)
+    assert trainer.step == 3
+    assert sorted(path.name for path in output.iterdir()) == ["checkpoints", "config.yaml", "log.txt", "metrics.jsonl"]
+    assert {path.name for path in (output / "checkpoints").iterdir()} == {
+        "best.pt",
+        "step_00000002.pt",
+        "step_00000003.pt",
+    }
+    training = [row for row in rows(config) if "loss" in row]
+    assert [row["step"] for row in training] == [1, 2, 3]
+    for row in training:
+        assert row["loss"] == pytest.approx(sum(row["losses"].values()))
+        assert set(row["losses"]) == {"fusion", "rgb", "thermal"}
+        assert set(row["groups"]) == {"rgb_adapter", "thermal_adapter", "decoder", "encoder"}
+        assert {"gradient_ratio", "images_per_second", "data_wait", "peak_memory_gib", "eta_seconds"} <= set(row)
+    assert any("validation" in row for row in rows(config))
+    log = (output / "log.txt").read_text()
+    assert "started at step 0 from random weights" in log and "eta" in log
+
+
+def test_training_lowers_the_loss(config: Config) -> None:
+    config = with_train(config, steps=25, lr=3e-3)
+    config.data.augment.enabled = False
+    run(config)
+    losses = [row["loss"] for row in rows(config) if "loss" in row]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_resume_goes_on_where_it_stopped(config: Config, tmp_path: Path) -> None:
+    whole = run(with_train(config, steps=4))
+    first = replace(with_train(config, steps=2), output=str(tmp_path / "b"))
+    run(first)
+    second = run(with_train(first, steps=4))
+    assert second.step == 4
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key]), key
+    assert [row["step"] for row in rows(first) if "loss" in row] == [1, 2, 3, 4]
+    log = (Path(first.output) / "log.txt").read_text()
+    assert f"resumed from {first.output}/checkpoints/step_00000002.pt at step 2" in log
+
+
+def test_resume_never_refuses_a_used_folder_and_a_path_is_taken(config: Config, tmp_path: Path) -> None:
+    run(config)
+    with pytest.raises(UserError, match="holds a run already"):
+        run(with_train(config, resume="never"))
+    path = str(checkpoint.step_path(Path(config.output) / "checkpoints", 3))
+    other = run(replace(with_train(config, resume=path, steps=4), output=str(tmp_path / "other")))
+    assert other.step == 4
+
+
+def test_init_from_takes_weights_only(config: Config, tmp_path: Path) -> None:
+    trained = run(config)
+    path = str(checkpoint.step_path(trained.checkpoints, 3))
+    fresh = replace(config, output=str(tmp_path / "fresh"), model=replace(config.model, init_from=path))
+    fresh = with_train(fresh, steps=1, lr=0.0)
+    started = run(fresh)
+    for key, value in trained.model.state_dict().items():
+        assert torch.equal(value, started.model.state_dict()[key]), key
+    assert f"started at step 0 with the weights of {path}" in (tmp_path / "fresh" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("modalities", "rgb"),
+        ("unimodal_supervision", False),
+        ("freeze_encoder", True),
+    ],
+)
+def test_variants_train(config: Config, setting: str, value: Any) -> None:
+    trainer = run(replace(with_train(config, steps=1), model=replace(config.model, **{setting: value})))
+    assert trainer.step == 1
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_stays_near_float32(config: Config, tmp_path: Path, precision: str) -> None:
+    config = with_train(config, steps=2)
+    mixed = replace(config, output=str(tmp_path / precision), engine=replace(config.engine, precision=precision))  # type: ignore[arg-type]
+    run(config)
+    trainer = run(mixed)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
+    for full, short in zip(rows(config), rows(mixed), strict=True):
+        if "loss" in full:
+            assert short["loss"] == pytest.approx(full["loss"], rel=0.05)
+            ours, theirs = (row["groups"]["decoder"]["total_norm"] for row in (short, full))
+            assert ours == pytest.approx(theirs, rel=0.3)  # unscaled, or it would be thousands of times larger
+
+
+def test_an_epoch_with_an_evaluation_chooses_the_best(config: Config) -> None:
+    trainer = run(with_train(config, steps=6))  # ten pairs: two steps an epoch
+    scores = [row["validation"]["S"] for row in rows(config) if "validation" in row]
+    assert len(scores) == 3
+    assert trainer.best == max(scores)
+    best = checkpoint.load_checkpoint(trainer.checkpoints / "best.pt")
+    assert best["step"] == 2 * (scores.index(max(scores)) + 1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "nan.py").write_text(
+        "from samsod.registry import LOSSES\n"
+        "@LOSSES.register('nan')\n"
+        "def make(): return lambda logits, batch: logits.mean() * float('nan')\n"
+    )
+    config = replace(config, imports=[str(tmp_path / "nan.py")], loss=replace(config.loss, name="nan"))
+    with pytest.raises(FloatingPointError, match="step 1: not finite: loss fusion on rank 0"):
+        run(config)
+    assert not list((Path(config.output) / "checkpoints").iterdir())
+
+
+def test_too_few_pairs_are_refused_before_anything_is_written(config: Config) -> None:
+    with pytest.raises(UserError, match="only 10 training samples"):
+        run(with_train(config, batch_size=11))
+    assert not Path(config.output).exists()
+
+
+def train_on_ranks(config: Config) -> dict[str, torch.Tensor]:
+    trainer = run(config)
+    return dict(trainer.model.state_dict())
+
+
+def test_two_ranks_train_as_one_process_does(config: Config, tmp_path: Path) -> None:
+    config = with_train(config, steps=4)
+    alone = run(config).model.state_dict()
+    first, second = run_ranks(train_on_ranks, 2, replace(config, output=str(tmp_path / "two")))
+    for key, value in alone.items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-5)
+
+
+def uneven(config: Config) -> str:
+    try:
+        run(config)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_a_batch_that_does_not_divide_is_refused(config: Config) -> None:
+    messages = run_ranks(uneven, 2, with_train(config, batch_size=5))
+    assert messages == ["train.batch_size is 5; it must be a multiple of the 2 ranks"] * 2
+    assert not Path(config.output).exists()
