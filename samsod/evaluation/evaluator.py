@@ -1,0 +1,127 @@
+"""Runs a model over a set: every image once over all ranks, scored at the ground truth's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from samsod.config import Config
+from samsod.data.catalog import PairSet, Triplet
+from samsod.data.dataset import PairDataset
+from samsod.data.images import cv2, read_truth
+from samsod.data.loader import eval_loader
+from samsod.engine import distributed
+from samsod.engine.log import progress
+from samsod.engine.precision import autocast
+from samsod.evaluation.metrics import SaliencyMetrics, overall
+from samsod.modeling.samsod import Prediction, SaliencyModel
+
+FINAL = "final"
+"""The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""
+
+Maps = dict[str, np.ndarray]
+
+
+def predict(
+    model: SaliencyModel, pairs: PairSet, config: Config, streams: bool = False, sharded: bool = True
+) -> Iterator[tuple[Triplet, Maps]]:
+    """Predicts a set, or this rank's share of it.
+
+    Args:
+        model: The model, in evaluation mode.
+        pairs: The set.
+        config: The run's config.
+        streams: Also give the maps of the single streams.
+        sharded: Every rank its share; else this rank all.
+
+    Yields:
+        The triplet and its maps by name, float32 `[S,S]` in 0-1 at the model's input size.
+    """
+    dataset = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=config.seed)
+    rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
+    loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers)
+    device = next(model.parameters()).device
+    for batch in loader:
+        rgb, thermal = batch["rgb"].to(device), batch["thermal"].to(device)
+        with torch.inference_mode(), autocast(device, config.engine.precision):
+            maps = stream_maps(model(rgb, thermal), streams)
+        for row, index in enumerate(batch["index"].tolist()):
+            yield pairs.triplets[index], {name: values[row] for name, values in maps.items()}
+
+
+def stream_maps(prediction: Prediction, streams: bool) -> Maps:
+    """The final saliency maps, and with `streams` those of each stream, `[B,S,S]` in 0-1."""
+    maps = {FINAL: prediction.saliency()}
+    if streams:
+        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams().items()}
+    return {name: values[:, 0].cpu().numpy() for name, values in maps.items()}
+
+
+def to_grey(saliency: np.ndarray, shape: tuple[int, ...], normalize: bool) -> np.ndarray:
+    """A saliency map in 0-1 as the 8-bit picture of `shape` that is saved and scored.
+
+    Args:
+        saliency: `[S,S]` in 0-1.
+        shape: Height and width of the picture.
+        normalize: Stretch it from its own minimum and maximum to 0-255; a constant map stays as it is.
+    """
+    resized = cv2.resize(saliency, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    low, high = float(resized.min()), float(resized.max())
+    if normalize and high > low:
+        resized = (resized - low) / (high - low)
+    return np.rint(resized * 255).astype(np.uint8)
+
+
+def evaluate(
+    model: SaliencyModel,
+    pairs: PairSet,
+    config: Config,
+    streams: bool = False,
+    weighted_f: bool = True,
+    save: Callable[[Triplet, np.ndarray], None] | None = None,
+) -> dict[str, SaliencyMetrics]:
+    """Scores a model on a set; the same result on every rank.
+
+    Args:
+        model: The model, in evaluation mode.
+        pairs: The set.
+        config: The run's config.
+        streams: Also score the single streams.
+        weighted_f: Compute the weighted F-measure, which takes longest.
+        save: Called with every triplet and its final map, uint8 at the ground truth's size.
+
+    Returns:
+        Metrics by map name.
+    """
+    metrics: dict[str, SaliencyMetrics] = {}
+    predictions = predict(model, pairs, config, streams)
+    share = len(range(distributed.rank(), len(pairs.triplets), distributed.world_size()))
+    for triplet, maps in progress(predictions, share, f"testing {pairs.name}"):
+        truth = read_truth(triplet.ground_truth)
+        for name, saliency in maps.items():
+            grey = to_grey(saliency, truth.shape, config.test.normalize_maps)
+            metrics.setdefault(name, SaliencyMetrics(weighted_f)).step(grey, truth)
+            if save and name == FINAL:
+                save(triplet, grey)
+    return _gather(metrics, weighted_f)
+
+
+def _gather(metrics: dict[str, SaliencyMetrics], weighted_f: bool) -> dict[str, SaliencyMetrics]:
+    """The metrics of all ranks together."""
+    merged: dict[str, SaliencyMetrics] = {}
+    for shard in distributed.gather_objects({name: metric.images for name, metric in metrics.items()}):
+        for name, images in shard.items():
+            merged.setdefault(name, SaliencyMetrics(weighted_f)).extend(images)
+    return merged
+
+
+def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:
+    """Scores of the final prediction over several sets together, without the weighted F-measure."""
+    quick = replace(
+        config, test=replace(config.test, batch_size=max(1, config.train.batch_size // distributed.world_size()))
+    )
+    results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
+    return overall(results)

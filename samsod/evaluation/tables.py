@@ -1,0 +1,45 @@
+"""Tables as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
+"""Columns of a results table, in order; all but MAE are better when larger."""
+
+
+def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The table of a test.
+
+    Args:
+        results: Per map name and set the metrics, as `run_test` gives them.
+
+    Returns:
+        Lines of text; with several map names one row for each under every set.
+    """
+    names = list(results)
+    rows = []
+    for dataset in results[names[0]]:
+        for name in names:
+            scores = results[name][dataset]
+            figures = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
+            label = [dataset] if len(names) == 1 else [dataset, name]
+            rows.append([*label, str(scores["images"]), *figures])
+    heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
+    arrows = [f"{metric}{'↓' if metric == 'MAE' else '↑'}" for metric in METRICS]
+    return text_table([*heading, *arrows], rows, left=len(heading) - 1)
+
+
+def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns padded to their widest cell, the first `left` of them flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in [heading, *rows]) for i in range(len(heading))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    rule = "-" * len(line(["x" * width for width in widths]))
+    return "\n".join([line(heading), rule, *(line(row) for row in rows)])

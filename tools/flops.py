@@ -1,0 +1,26 @@
+"""Counts parameters and multiply-adds: `python tools/flops.py --config FILE [--json] [key.path=value ...]`."""
+
+import json
+
+from samsod.config import config_parser, parse_config
+from samsod.errors import run_main
+
+
+def main() -> None:
+    """Builds the model with random weights, counts and prints."""
+    parser = config_parser("Counts parameters and multiply-adds of one RGB-T pair, by part, beside the paper's.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    config, args = parse_config(parser)
+    from samsod.engine.launch import launch
+    from samsod.evaluation.cost import cost, cost_table
+    from samsod.modeling.samsod import build_model
+
+    config.model.weights = ""  # the figures do not depend on them
+    with launch(config):
+        figures = cost(build_model(config.model), config.model.image_size)
+        parts = figures.pop("parts")
+        print(json.dumps(figures) if args.json else cost_table(figures, parts, config.model.size))
+
+
+if __name__ == "__main__":
+    run_main(main)

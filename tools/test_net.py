@@ -1,0 +1,28 @@
+"""Tests a checkpoint: `python tools/test_net.py --config FILE --checkpoint FILE --output DIR [key.path=value ...]`."""
+
+from pathlib import Path
+
+from samsod.config import config_parser, parse_config
+from samsod.errors import run_main
+
+
+def main() -> None:
+    """Reads the config, loads the checkpoint, writes maps and results and prints the table."""
+    parser = config_parser("Scores a checkpoint on data.test; writes results.json, maps and a contact sheet.")
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
+    parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
+    config, args = parse_config(parser)
+    from samsod.engine import distributed
+    from samsod.engine.launch import launch
+    from samsod.evaluation.tables import results_table
+    from samsod.workflows import test
+
+    with launch(config) as device:
+        results = test(config, device, args.checkpoint, args.output)
+        if distributed.is_main():
+            print(results_table(results))
+            print(f"results.json, maps and pictures are in {args.output}")
+
+
+if __name__ == "__main__":
+    run_main(main)
