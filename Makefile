@@ -22,7 +22,9 @@ $(VENV)/.installed: setup.py constraints.txt
 	@touch $@
 
 demo: install
-	@sh data/demo.sh $(PY) output/demo
+	$(PY) data/make_demo_set.py --output output/demo/data
+	$(PY) tools/train_net.py --config configs/demo.yaml
+	$(PY) tools/test_net.py --config configs/demo.yaml --checkpoint output/demo/checkpoints/best.pt --output output/demo
 
 test: install
 	$(PY) -m pytest

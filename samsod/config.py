@@ -1,21 +1,19 @@
-"""The configuration: typed dataclasses whose field docstrings are the help, and the command line that fills them."""
+"""The configuration: typed dataclasses whose field docstrings are the help."""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import inspect
 import json
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from samsod.config_file import Located, apply_override, build, read_tree
-from samsod.errors import EXIT_USER_ERROR, UserError
+from samsod.errors import UserError
 
 Faults = Iterator[tuple[str, str]]
 
@@ -355,31 +353,3 @@ def _field_docs(kind: type) -> dict[str, str]:
             assert isinstance(statement.target, ast.Name) and isinstance(following.value, ast.Constant)
             docs[statement.target.id] = str(following.value.value)
     return docs
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Prints one line and exits with 2."""
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-
-
-def config_parser(description: str) -> OneLineParser:
-    """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
-    parser = OneLineParser(description=description)
-    parser.add_argument("--config", required=True, metavar="FILE", help="a YAML file, e.g. configs/large.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over the file's")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved config, explained, and stop")
-    return parser
-
-
-def parse_config(parser: argparse.ArgumentParser) -> tuple[Config, argparse.Namespace]:
-    """Parses the command line; with `--print-config` prints the resolved config and exits with 0."""
-    args = parser.parse_intermixed_args()
-    config = load_config(args.config, args.overrides)
-    if args.print_config:
-        print(to_yaml(config, docs=True), end="")
-        sys.exit(0)
-    return config, args

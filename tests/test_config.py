@@ -142,7 +142,7 @@ def test_recipes_are_the_papers() -> None:
 def test_help_and_config_errors_need_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['t', '--config', sys.argv[1]];"
-        "from samsod.config import config_parser, parse_config; from samsod.errors import UserError\n"
+        "from samsod.command_line import config_parser, parse_config; from samsod.errors import UserError\n"
         "try: parse_config(config_parser('x'))\n"
         "except UserError: pass\n"
         "assert not {'torch', 'numpy', 'cv2'} & set(sys.modules)"

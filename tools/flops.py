@@ -2,7 +2,7 @@
 
 import json
 
-from samsod.config import config_parser, parse_config
+from samsod.command_line import config_parser, parse_config
 from samsod.errors import run_main
 
 

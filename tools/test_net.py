@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from samsod.config import config_parser, parse_config
+from samsod.command_line import config_parser, parse_config
 from samsod.errors import run_main
 
 

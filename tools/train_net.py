@@ -1,6 +1,6 @@
 """Trains a model: `python tools/train_net.py --config FILE [key.path=value ...]`, or the same under torchrun."""
 
-from samsod.config import config_parser, parse_config
+from samsod.command_line import config_parser, parse_config
 from samsod.errors import run_main
 
 

@@ -1,0 +1,1 @@
+"""The scenes of the generated demo set; data/make_demo_set.py writes them."""
