@@ -278,6 +278,6 @@ def _log_line(row: Mapping[str, Any], total_steps: int, steps_per_epoch: int) ->
     return (
         f"step {row['step']}/{total_steps} epoch {row['epoch']:.2f} | loss {row['loss']:.3f} ({losses}) | "
         f"lr {row['lr']:.2e} | {'conflicts ' + conflicts + ' | ' if conflicts else ''}{ratio}"
-        f"{row['images_per_second']:.1f} img/s data {row['data_wait']:.0%} mem {row['peak_memory_gib']:.1f} GiB | "
+        f"{row['images_per_second']:.3g} img/s data {row['data_wait']:.0%} mem {row['peak_memory_gib']:.1f} GiB | "
         f"eta {duration(row['eta_seconds'])}"
     )
