@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from samsod.config_file import Located, apply_override, build, read_tree
+from samsod.config_file import apply_override, build, read_tree
 from samsod.errors import UserError
 
 Faults = Iterator[tuple[str, str]]
@@ -133,6 +133,11 @@ class DatasetConfig:
     """folder of the thermal (or depth) images under root; empty: the usual names are tried"""
     ground_truth: str = ""
     """folder of the masks under root; empty: the usual names are tried"""
+
+    def check(self) -> Faults:
+        """Yields (key, message) for a name that is no folder name: results are stored below it."""
+        if self.name and (Path(self.name).name != self.name or self.name.startswith(".") or self.name == "Overall"):
+            yield "name", f"expected a plain name without slashes, found {self.name!r}"
 
 
 @dataclass
@@ -304,29 +309,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     config = build(Config, tree, faults)
     if faults:
         raise UserError("\n".join(faults))
+    config.output, config.train.resume = expand(config.output), expand(config.train.resume)
+    config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
     return config
 
 
-def from_dict(values: dict[str, Any], where: str) -> Config:
-    """A config from plain values, as a checkpoint stores them; `where` names the source in errors."""
-    faults: list[str] = []
-    config = build(Config, _locate_all(values, where), faults)
-    if faults:
-        raise UserError("\n".join(faults))
-    return config
+def expand(path: str) -> str:
+    """A path with `~` resolved, which no shell does after an equals sign."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def to_yaml(config: Any, docs: bool = False) -> str:
     """The config as YAML that `load_config` reads back to an equal one; with `docs` every key is explained."""
     return "\n".join(_yaml_lines(config, docs, "")) + "\n"
-
-
-def _locate_all(value: Any, where: str) -> Located:
-    if isinstance(value, dict):
-        value = {key: _locate_all(item, where) for key, item in value.items()}
-    elif isinstance(value, list):
-        value = [_locate_all(item, where) for item in value]
-    return Located(value, where)
 
 
 def _yaml_lines(config: Any, docs: bool, indent: str) -> Iterator[str]:

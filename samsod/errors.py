@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -33,8 +34,17 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except Exception:
-        traceback.print_exc()
+        sys.exit(EXIT_FAILURE)
+    except Exception as error:
+        if _lost_a_rank(error):
+            print(f"rank {os.environ['RANK']}: stopped, because another rank did first", file=sys.stderr)
+        else:
+            traceback.print_exc()
         sys.exit(EXIT_FAILURE)
     sys.exit(EXIT_OK)
+
+
+def _lost_a_rank(error: Exception) -> bool:
+    """Whether a collective failed because the process at its other end is gone."""
+    signs = ("Connection closed by peer", "Connection reset")
+    return "RANK" in os.environ and any(sign in str(error) for sign in signs)

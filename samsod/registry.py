@@ -55,10 +55,6 @@ class Registry:
             )
         return self._entries[name]
 
-    def names(self) -> list[str]:
-        """All registered names, sorted."""
-        return sorted(self._entries)
-
 
 MODELS = Registry("model")
 ADAPTERS = Registry("adapter")

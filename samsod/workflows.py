@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from samsod.config import Config
-from samsod.data.catalog import PairSet, find_set, hold_out
+from samsod.config import Config, DatasetConfig
+from samsod.data.catalog import PairSet, find_family, find_set, hold_out
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
 from samsod.engine import distributed
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
+from samsod.engine.log import RunLog
 from samsod.engine.trainer import Trainer
 from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.report import Results, run_test
+from samsod.files import check_writable
 from samsod.modeling.samsod import build_model
+
+
+def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
+    """The sets of a list in the config; says so when one holds more or fewer pairs than were published."""
+    found = [find_set(item, data_root) for item in items]
+    for item, pairs in zip(items, found, strict=True):
+        published = find_family(item).splits[item.split]
+        if published not in (None, len(pairs.triplets)) and not item.list_file:
+            RunLog(None).line(
+                f"note: {pairs.name} {item.split} has {len(pairs.triplets)} pairs, {published} as published"
+            )
+    return found
 
 
 def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
@@ -29,9 +44,9 @@ def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
     """
     if not config.data.train:
         raise UserError("data.train: lists no data set")
-    train = [find_set(item, config.data.root) for item in config.data.train]
+    train = find_sets(config.data.train, config.data.root)
     if config.data.val:
-        return train, [find_set(item, config.data.root) for item in config.data.val]
+        return train, find_sets(config.data.val, config.data.root)
     parts = [(pairs.name, *hold_out(pairs.triplets, config.data.holdout)) for pairs in train]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
     return kept, [PairSet(name, held) for name, _, held in parts if held]
@@ -39,19 +54,22 @@ def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
 
 def train(config: Config, device: torch.device) -> Trainer:
     """Trains the configured model on the configured data; see `Trainer`."""
+    check_writable(config.output)
     train_sets, val_sets = training_sets(config)
-    dataset = PairDataset(train_sets, config.model.image_size, config.data, config.data.augment.enabled, config.seed)
-    rank, world_size = distributed.rank(), distributed.world_size()
+    dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before anything is written.
     steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         return train_loader(
-            dataset, config.train.batch_size, rank, world_size, config.data.workers, config.seed, start_step
+            dataset, config.train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
-    trainer = Trainer(config, device, batches, steps_per_epoch, evaluate)
+    stems = " ".join(triplet.stem for triplet in dataset.triplets)
+    data_id = hashlib.sha256(stems.encode()).hexdigest()
+    trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
     trainer.train()
     return trainer
 
@@ -62,8 +80,9 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     Raises:
         UserError: The checkpoint does not fit the configured model, or a set cannot be used.
     """
+    check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets = [find_set(item, config.data.root) for item in config.data.test]
+    sets = find_sets(config.data.test, config.data.root)
     model = build_model(config.model)
     load_model_state(model, content, checkpoint)
     return run_test(model.to(device), sets, config, output)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samsod.config import Config, DatasetConfig, ModelConfig, from_dict, load_config, to_yaml
+from samsod.config import Config, DatasetConfig, ModelConfig, load_config, to_yaml
 from samsod.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -118,8 +118,17 @@ def test_printed_config_reads_back_equal(tmp_path: Path) -> None:
     config.data.train = [DatasetConfig(name="no")]
     for docs in (False, True):
         assert load_config(write(tmp_path, to_yaml(config, docs))) == config
-    assert from_dict(__import__("dataclasses").asdict(config), "checkpoint") == config
     assert "# learning rate" in to_yaml(config, docs=True)
+
+
+@pytest.mark.parametrize("name", ["../x", "/abs", "..", ".hidden", "Overall"])
+def test_a_data_sets_name_cannot_leave_the_results_folder(tmp_path: Path, name: str) -> None:
+    assert "expected a plain name" in faults(write(tmp_path, f"data: {{test: [{{name: {name}}}]}}"))[0]
+
+
+def test_home_is_expanded(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "output: ~/x"), ["model.weights=~/w.pt"])
+    assert (config.output, config.model.weights) == (str(Path.home() / "x"), str(Path.home() / "w.pt"))
 
 
 def test_shipped_configs_are_valid() -> None:

@@ -19,7 +19,7 @@ def fail(error: BaseException) -> Callable[[], None]:
     [
         (lambda: None, 0, ""),
         (fail(UserError("a: wrong\nb: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
-        (fail(KeyboardInterrupt()), 130, "interrupted\n"),
+        (fail(KeyboardInterrupt()), 1, "interrupted\n"),
     ],
 )
 def test_exit_codes(main: Callable[[], None], code: int, shown: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,14 +47,12 @@ class PairDataset(Dataset[Sample]):
 
     Attributes:
         triplets: The files of every sample.
-        set_names: The set of every sample.
     """
 
     def __init__(
         self, pair_sets: Sequence[PairSet], image_size: int, data: DataConfig, augment: bool, seed: int
     ) -> None:
         self.triplets = tuple(triplet for pairs in pair_sets for triplet in pairs.triplets)
-        self.set_names = tuple(pairs.name for pairs in pair_sets for _ in pairs.triplets)
         self.image_size = image_size
         self.data = data
         self.augment = augment and data.augment.enabled

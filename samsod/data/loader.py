@@ -76,15 +76,10 @@ class TrainBatches(Sampler[list[SampleKey]]):
 
 
 class TrainLoader(Iterator[Batch]):
-    """This rank's part of the training batches, without end.
+    """This rank's part of the training batches, without end."""
 
-    Attributes:
-        steps_per_epoch: Batches of one epoch.
-    """
-
-    def __init__(self, dataset: PairDataset, batches: TrainBatches, workers: int) -> None:
-        self.steps_per_epoch = batches.steps_per_epoch
-        loader = DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers))
+    def __init__(self, dataset: PairDataset, batches: TrainBatches, workers: int, pin_memory: bool) -> None:
+        loader = DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory))
         self._batches = _checked(loader)
 
     def __next__(self) -> Batch:
@@ -99,8 +94,11 @@ class TrainLoader(Iterator[Batch]):
 class EvalLoader:
     """This rank's part of the samples, each once, in order; can be gone through again and again."""
 
-    def __init__(self, dataset: PairDataset, indices: Sequence[int], batch_size: int, workers: int) -> None:
-        self._loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=indices, **_settings(workers))
+    def __init__(
+        self, dataset: PairDataset, indices: Sequence[int], batch_size: int, workers: int, pin_memory: bool
+    ) -> None:
+        settings = _settings(workers, pin_memory)
+        self._loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=indices, **settings)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -122,6 +120,7 @@ def train_loader(
     workers: int,
     seed: int,
     start_step: int = 0,
+    pin_memory: bool = False,
 ) -> TrainLoader:
     """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
 
@@ -130,10 +129,12 @@ def train_loader(
         B being batch_size / world_size.
     """
     batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step)
-    return TrainLoader(dataset, batches, workers)
+    return TrainLoader(dataset, batches, workers, pin_memory)
 
 
-def eval_loader(dataset: PairDataset, batch_size: int, rank: int, world_size: int, workers: int) -> EvalLoader:
+def eval_loader(
+    dataset: PairDataset, batch_size: int, rank: int, world_size: int, workers: int, pin_memory: bool = False
+) -> EvalLoader:
     """Batches to evaluate on: every sample once over all ranks, nothing padded; rank r gets r, r + world_size, ...
 
     Args:
@@ -142,8 +143,9 @@ def eval_loader(dataset: PairDataset, batch_size: int, rank: int, world_size: in
         rank: This rank; it gets no batch when there are not enough samples.
         world_size: How many ranks there are.
         workers: Loader processes; 0 loads in this one.
+        pin_memory: Put the batches where a GPU copies them from fastest.
     """
-    return EvalLoader(dataset, range(len(dataset))[rank::world_size], batch_size, workers)
+    return EvalLoader(dataset, range(len(dataset))[rank::world_size], batch_size, workers, pin_memory)
 
 
 class _Guarded(Dataset[Sample | BadSample]):
@@ -175,13 +177,13 @@ def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
         yield batch
 
 
-def _settings(workers: int) -> dict[str, Any]:
+def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "worker_init_fn": _init_worker,
         "collate_fn": _collate,
-        "pin_memory": torch.cuda.is_available(),
+        "pin_memory": pin_memory,
         # DataLoader draws its workers' seeds; from the global generator that would change the run's other draws.
         "generator": torch.Generator(),
     }

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,28 @@ import torch
 from torch import Tensor
 
 from samsod.errors import UserError
+from samsod.files import written_whole
 from samsod.modeling.samsod import SaliencyModel
+from samsod.weights import copy_strictly, read_tensors
 
 FORMAT = "samsod-checkpoint-1"
 PREFIX = "step_"
 
+FREE = (
+    *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
+    *("data.root", "data.train", "data.val", "data.test", "data.workers"),
+    *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
+    *("train.keep", "train.resume"),
+)
+"""Settings a resumed run may change; what the data and the weights hold is checked by their contents."""
+
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a checkpoint beside `path`, flushes it to the disk and only then gives it the name."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save({"format": FORMAT, "versions": _versions(), **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        torch.save({"format": FORMAT, "versions": _versions(), **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -39,15 +45,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: One line: no such file, damaged, or no samsod checkpoint.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged or no checkpoint ({reason})") from None
+    expected = "a checkpoint of tools/train_net.py"
+    content = read_tensors(path, expected)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a samsod checkpoint (expected format {FORMAT})")
+        raise UserError(f"{path}: not a samsod checkpoint (format {FORMAT}); expected {expected}")
     return content
 
 
@@ -62,27 +63,18 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
     Raises:
         UserError: It was trained on another base file, or keys are missing, unexpected or of another shape.
     """
-    state = content["model"]
     check_base(content.get("base"), base_of(model), path)
-    wanted = model_state(model)
-    faults = [f"{key} is missing" for key in sorted(wanted.keys() - state.keys())]
-    faults += [f"{key} is unexpected" for key in sorted(state.keys() - wanted.keys())]
-    faults += [
-        f"{key} is {list(state[key].shape)}, expected {list(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    if faults:
-        raise UserError(f"{path}: does not fit the configured model: {'; '.join(faults)}")
-    with torch.no_grad():
-        for key, value in wanted.items():
-            value.copy_(state[key])
+    trained = flat(content.get("config", {}).get("model", {}), "model.")
+    here = flat(asdict(model.config), "model.")
+    changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in FREE]
+    hint = f" (it was trained with {', '.join(changed)})" if changed else ""
+    copy_strictly(model_state(model), content["model"], f"{path}: does not fit the configured model{hint}")
 
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
     """Name, size and SHA-256 of the SAM2 file under the model; None when its weights are all in the checkpoint."""
     config = model.config
-    if not config.weights or not model.config.freeze_encoder or "" in model.saved_prefixes():
+    if not config.weights or not config.freeze_encoder or "" in model.saved_prefixes():
         return None
     path = Path(config.weights)
     digest = hashlib.sha256()
@@ -101,6 +93,31 @@ def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None
         )
     if trained and not here:
         raise UserError(f"{path}: holds no encoder; set model.weights to {trained['file']}, on which it was trained")
+    if here and not trained:
+        raise UserError(f"{path}: holds the encoder it was trained with; leave model.weights out")
+
+
+def check_settings(content: Mapping[str, Any], config: Mapping[str, Any], path: str | Path) -> None:
+    """Raises UserError, listing them, when a run is resumed with settings that would make it another run."""
+    before, now = flat(content["config"]), flat(config)
+    changed = [
+        f"{key} was {before[key]}, now {now.get(key)}"
+        for key in before
+        if before[key] != now.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+    if changed:
+        raise UserError(
+            f"{path}: cannot go on with other settings: {'; '.join(changed)}; "
+            "choose another output (model.init_from takes over the weights)"
+        )
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    items: dict[str, Any] = {}
+    for key, value in tree.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return items
 
 
 def newest(folder: Path) -> Path | None:
@@ -121,13 +138,12 @@ def keep_last(folder: Path, count: int) -> None:
 
 def mark_best(path: Path, best: Path) -> None:
     """Gives a finished checkpoint the second name `best`, without copying where the file system can."""
-    partial = best.with_name(f".{best.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(path, partial)
-    except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(best)
+    with written_whole(best) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)
 
 
 def _versions() -> dict[str, str]:

@@ -53,11 +53,12 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+    yield
+    # Not after an exception: NCCL's goodbye waits for all ranks, and the others may never say it.
+    dist.destroy_process_group()
 
 
 def all_reduce_mean(tensor: Tensor) -> None:

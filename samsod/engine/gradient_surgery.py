@@ -12,31 +12,16 @@ import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from samsod.engine import distributed
+from samsod.parameter_groups import ParameterGroups
 
 GRAM_CHUNK = 1 << 22
 """Columns of the rows that are held in float64 at a time."""
-
-
-class ParameterGroup(Protocol):
-    """Parameters whose gradients are merged together, and the losses that reach them."""
-
-    @property
-    def name(self) -> str:
-        """Name of the group, as logs call it."""
-
-    @property
-    def parameters(self) -> Sequence[nn.Parameter]:
-        """Its parameters."""
-
-    @property
-    def losses(self) -> Sequence[str]:
-        """Names of the losses that reach it, in row order."""
 
 
 Rule = Callable[[Tensor, Sequence[Sequence[int]]], Tensor]
@@ -144,7 +129,7 @@ class Diagnostics:
         cosines = {}
         for i, j in itertools.combinations(range(len(losses)), 2):
             length = norms[i] * norms[j]
-            cosines[f"{losses[i]}-{losses[j]}"] = float(gram[i, j] / length) if length > 0 else 0.0
+            cosines[f"{losses[i]}-{losses[j]}"] = float(gram[i, j] / length) if length != 0 else 0.0
         total = float(gram.sum().clamp_min(0).sqrt())
         return GroupDiagnostics(cosines, dict(zip(losses, norms.tolist(), strict=True)), total)
 
@@ -161,17 +146,13 @@ class GradientHook:
     """Turns the losses of a step into one merged gradient per parameter group.
 
     Args:
-        groups: The parameter groups; disjoint, and together all that is trained.
+        groups: The parameter groups, together all that is trained.
         rule: Name of a rule in `RULES`.
         seed: The run's seed, shared by all ranks.
-
-    Raises:
-        ValueError: A parameter is in two groups, or a group has no loss.
     """
 
-    def __init__(self, groups: Sequence[ParameterGroup], rule: str, seed: int) -> None:
-        self.groups, self.rule, self.seed = list(groups), RULES[rule], seed
-        check_disjoint(self.groups)
+    def __init__(self, groups: ParameterGroups, rule: str, seed: int) -> None:
+        self.groups, self.rule, self.seed = groups, RULES[rule], seed
         self.parameters = [p for group in self.groups for p in group.parameters]
         sizes = [sum(p.numel() for p in group.parameters) for group in self.groups]
         device = self.parameters[0].device
@@ -221,26 +202,6 @@ class GradientHook:
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient
         return Diagnostics(grams, {group.name: tuple(group.losses) for group in self.groups}, scale)
-
-
-def check_disjoint(groups: Sequence[ParameterGroup]) -> None:
-    """Raises ValueError when two groups share a parameter, or a group has no loss or no parameter."""
-    owner: dict[int, str] = {}
-    for group in groups:
-        if not group.losses or not group.parameters:
-            raise ValueError(f"parameter group {group.name!r} has no {'losses' if group.parameters else 'parameters'}")
-        for parameter in group.parameters:
-            if id(parameter) in owner:
-                raise ValueError(f"a parameter is in the groups {owner[id(parameter)]!r} and {group.name!r}")
-            owner[id(parameter)] = group.name
-
-
-def check_cover(groups: Sequence[ParameterGroup], model: nn.Module) -> None:
-    """Raises ValueError when a trainable parameter of the model is in no group."""
-    grouped = {id(parameter) for group in groups for parameter in group.parameters}
-    left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
-    if left:
-        raise ValueError(f"{len(left)} trainable parameters are in no group, the first: {left[0]}")
 
 
 def _views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

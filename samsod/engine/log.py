@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from samsod.engine import distributed
+from samsod.files import write_text
 
 T = TypeVar("T")
 
@@ -29,18 +31,21 @@ class RunLog:
 
     def line(self, text: str) -> None:
         """Prints a line and appends it, with the time, to log.txt."""
-        if not distributed.is_main():
-            return
-        print(text, flush=True)
+        if distributed.is_main():
+            print(text, flush=True)
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """Appends a line, with the time, to log.txt alone."""
         if self.folder:
             with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def row(self, values: dict[str, Any]) -> None:
-        """Appends one JSON object to metrics.jsonl."""
+        """Appends one JSON object to metrics.jsonl; figures that are not finite become null."""
         if self.folder:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+                file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drops the rows of steps that a resumed run takes again."""
@@ -49,13 +54,6 @@ class RunLog:
             return
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
         write_text(path, "".join(f"{row}\n" for row in rows))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def duration(seconds: float) -> str:
@@ -87,6 +85,13 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         print(f"{label}: {count}/{total} eta {eta}", end="\r" if terminal else "\n", file=sys.stderr, flush=True)
     if terminal and distributed.is_main():
         print(file=sys.stderr)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(line: str) -> int:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from samsod.config import Config, to_yaml
 from samsod.engine import checkpoint, distributed
-from samsod.engine.gradient_surgery import Diagnostics, GradientHook, check_cover, gradient_ratio
-from samsod.engine.log import RunLog, duration, peak_memory_gib, write_text
+from samsod.engine.gradient_surgery import Diagnostics, GradientHook, gradient_ratio
+from samsod.engine.log import RunLog, duration, peak_memory_gib
 from samsod.engine.precision import autocast
 from samsod.errors import UserError
+from samsod.files import write_text
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
 
@@ -61,10 +62,11 @@ class Trainer:
         device: This rank's device.
         batches: Endless batches of this rank, from a given optimizer step on.
         steps_per_epoch: Optimizer steps of one pass over the training set.
+        data_id: What identifies the training set's contents; it must be the same on all ranks and when resumed.
         evaluate: Scores the model on the validation sets; None without any.
 
     Raises:
-        UserError: The model's weights or the checkpoint to resume from do not fit.
+        UserError: The model's weights or the checkpoint to resume from do not fit, or the ranks do not agree.
     """
 
     def __init__(
@@ -73,18 +75,21 @@ class Trainer:
         device: torch.device,
         batches: Callable[[int], Iterable[Batch]],
         steps_per_epoch: int,
+        data_id: str,
         evaluate: Evaluate | None = None,
     ) -> None:
         self.config, self.device, self.batches, self.evaluate = config, device, batches, evaluate
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.data_id = steps_per_epoch, data_id
         self.total_steps = config.train.steps or config.train.epochs * steps_per_epoch
         self.step = 0
         self.best: float | None = None
+        self.best_step = 0
         torch.manual_seed(config.seed)
         self.model = build_model(config.model).to(device).train()
         self.loss = build_loss(config.loss)
         groups = self.model.parameter_groups()
-        check_cover(groups, self.model)
+        groups.check_cover(self.model)
+        self.base = checkpoint.base_of(self.model)
         self.gradient_hook = GradientHook(groups, config.engine.gradient_rule, config.seed)
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.engine.precision == "fp16")
@@ -95,6 +100,14 @@ class Trainer:
     def train(self) -> None:
         """Runs from the current step to the last; logs, evaluates and saves on the way."""
         self.log.line(self._describe())
+        try:
+            self._run()
+        except BaseException as error:
+            self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
+            raise
+        self.log.line(f"finished at step {self.step}; results are in {self.output}")
+
+    def _run(self) -> None:
         meter, asked = Meter(), time.monotonic()
         for batch in self.batches(self.step):
             if self.step >= self.total_steps:
@@ -109,12 +122,11 @@ class Trainer:
             paused = time.monotonic()
             best = self._after_epochs(self.config.train.eval_every) and self._evaluate()
             if best or self._after_epochs(self.config.train.checkpoint_every):
-                self._save(best)
+                self._save()
             asked = time.monotonic()
             meter.started += asked - paused
             if self.step >= self.total_steps:
                 break
-        self.log.line(f"finished at step {self.step}; results are in {self.output}")
 
     def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], Diagnostics]:
         """One optimizer step on this rank's part of the batch."""
@@ -131,15 +143,18 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.gradient_hook.parameters, self.config.train.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return losses, diagnostics
+        # Detached, or the step's graph would live on through the next forward pass.
+        return {name: loss.detach() for name, loss in losses.items()}, diagnostics
 
     def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
         """Stops all ranks in the same step: the merged gradient, equal on all, shows a fault of any of them."""
-        if self.scaler.is_enabled() or bool(torch.isfinite(self.gradient_hook.merged.sum())):
+        if bool(torch.isfinite(self.gradient_hook.merged.sum())):
             return
         local = [name for name, loss in losses.items() if not torch.isfinite(loss)]
         found = enumerate(distributed.gather_objects(local))
         where = [f"loss {name} on rank {rank}" for rank, names in found for name in names]
+        if self.scaler.is_enabled() and not where:
+            return  # a loss scale that was too high: the scaler skips the step and lowers it
         cause = ", ".join(where) or "a gradient, though every loss is finite"
         raise FloatingPointError(f"step {self.step + 1}: not finite: {cause}")
 
@@ -167,46 +182,66 @@ class Trainer:
             start = f"started at step 0 with the weights of {path}"
         else:
             start = f"started at step 0 from {self.config.model.weights or 'random weights'}"
+        self._check_agreement()
         if distributed.is_main():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_text(self.output / "config.yaml", to_yaml(self.config))
+            if source and self.best_step == self.step and source.parent == self.checkpoints:
+                checkpoint.mark_best(source, self.checkpoints / "best.pt")  # a kill may have come in between
         self.log = RunLog(self.output)
         self.log.forget_after(self.step)
         self.log.line(start)
 
     def _resume_source(self) -> Path | None:
-        resume = self.config.train.resume
-        if resume not in ("auto", "never"):
-            return Path(resume)
-        found = checkpoint.newest(self.checkpoints)
-        if resume == "never" and found:
-            raise UserError(f"{found}: the output folder holds a run already; remove it or choose another output")
-        return found
+        resume, found = self.config.train.resume, checkpoint.newest(self.checkpoints)
+        if resume == "auto":
+            return found
+        if resume == "never":
+            if found:
+                raise UserError(f"{found}: the output folder holds a run already; choose another output")
+            return None
+        if found and Path(resume).name < found.name:
+            raise UserError(f"{found}: the output folder holds a run that got further; choose another output")
+        return Path(resume)
 
     def _load(self, path: Path) -> None:
         content = checkpoint.load_checkpoint(path)
-        if "optimizer" not in content:
-            raise UserError(f"{path}: holds weights only; name it in model.init_from instead of train.resume")
+        checkpoint.check_settings(content, asdict(self.config), path)
+        if content["data_id"] != self.data_id:
+            raise UserError(f"{path}: was trained on other pairs than data.train finds now")
         checkpoint.load_model_state(self.model, content, path)
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
-        self.step, self.best = content["step"], content["best"]
+        self.step = content["step"]
+        if path.parent == self.checkpoints:
+            self.best, self.best_step = content["best"], content["best_step"]
 
-    def _save(self, best: bool) -> None:
+    def _check_agreement(self) -> None:
+        """All ranks must start from the same step, data and weights, or they would train apart in silence."""
+        weights = sum(float(p.detach().double().sum()) for p in self.gradient_hook.parameters)
+        mine = {"step": self.step, "last step": self.total_steps, "training set": self.data_id, "weights": weights}
+        for rank, theirs in enumerate(distributed.gather_objects(mine)):
+            differing = " and ".join(name for name in mine if mine[name] != theirs[name])
+            if differing:
+                raise UserError(f"rank {rank} starts with another {differing} than rank {distributed.rank()}")
+
+    def _save(self) -> None:
         if not distributed.is_main():
             return
         content = {
             "model": checkpoint.model_state(self.model),
-            "base": checkpoint.base_of(self.model),
+            "base": self.base,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "best": self.best,
+            "best_step": self.best_step,
+            "data_id": self.data_id,
             "config": asdict(self.config),
         }
         path = checkpoint.step_path(self.checkpoints, self.step)
         checkpoint.save_checkpoint(path, content)
-        if best:
+        if self.best_step == self.step:
             checkpoint.mark_best(path, self.checkpoints / "best.pt")
         checkpoint.keep_last(self.checkpoints, self.config.train.keep)
 
@@ -215,12 +250,17 @@ class Trainer:
         if self.evaluate is None:
             return False
         self.model.eval()
-        scores = self.evaluate(self.model)
+        try:
+            scores = self.evaluate(self.model)
+        except BaseException:
+            self._save()  # a validation image that cannot be read must not cost the epoch
+            raise
         self.model.train()
         metric = self.config.train.best_metric
         value = -scores[metric] if metric == "MAE" else scores[metric]
         improved = self.best is None or value > self.best
-        self.best = value if improved else self.best
+        if improved:
+            self.best, self.best_step = value, self.step
         figures = " ".join(f"{name} {scores[name]:.4f}" for name in ("S", "maxF", "maxE", "MAE"))
         mark = " (best so far)" if improved else ""
         self.log.line(f"step {self.step}: validation on {scores['images']} images: {figures}{mark}")
@@ -249,7 +289,7 @@ class Trainer:
             "eta_seconds": eta,
         }
         self.log.row(row)
-        self.log.line(_log_line(row, self.total_steps, self.steps_per_epoch))
+        self.log.line(_log_line(row, self.total_steps))
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total_steps
@@ -271,7 +311,7 @@ class Trainer:
         )
 
 
-def _log_line(row: Mapping[str, Any], total_steps: int, steps_per_epoch: int) -> str:
+def _log_line(row: Mapping[str, Any], total_steps: int) -> str:
     losses = " ".join(f"{name} {value:.3f}" for name, value in row["losses"].items())
     conflicts = " ".join(f"{name} {share:.0%}" for name, share in row["conflicts"].items())
     ratio = f"ratio {row['gradient_ratio']:.2f} | " if row["gradient_ratio"] is not None else ""

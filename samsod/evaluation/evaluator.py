@@ -42,8 +42,9 @@ def predict(
     """
     dataset = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=config.seed)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
-    loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers)
     device = next(model.parameters()).device
+    on_gpu = device.type == "cuda"
+    loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     for batch in loader:
         rgb, thermal = batch["rgb"].to(device), batch["thermal"].to(device)
         with torch.inference_mode(), autocast(device, config.engine.precision):

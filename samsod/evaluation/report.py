@@ -15,11 +15,11 @@ from samsod.config import Config
 from samsod.data.catalog import PairSet, Triplet
 from samsod.data.images import read_rgb, read_thermal, read_truth
 from samsod.engine import distributed
-from samsod.engine.log import write_text
 from samsod.errors import UserError
 from samsod.evaluation.evaluator import FINAL, evaluate, predict, to_grey
 from samsod.evaluation.figures import contact_sheet, write_png
 from samsod.evaluation.metrics import overall
+from samsod.files import write_text
 from samsod.modeling.samsod import RGB, THERMAL, SaliencyModel
 
 Results = dict[str, dict[str, float]]

@@ -66,8 +66,9 @@ class DecoupledAdapter(nn.Module):
         self.foreground = Bottleneck(dim, config.bottleneck)
         self.background = Bottleneck(dim, config.bottleneck)
         self.gate = zero_linear(dim, 2)
+        self.straight_through = config.gate_gradient == "straight_through"
         # Without a gradient through floor() no loss reaches the gate.
-        self.gate.requires_grad_(config.gate_gradient == "straight_through")
+        self.gate.requires_grad_(self.straight_through)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
@@ -76,7 +77,7 @@ class DecoupledAdapter(nn.Module):
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 21, `[B,h,w,d]` each."""
-        rho_foreground, rho_background = self.kept_channels(x)
+        rho_foreground, rho_background = self.kept_channels(x if self.straight_through else x.detach())
         foreground = keep_ranked(self.foreground.activate(x), rho_foreground, True)
         background = keep_ranked(self.background.activate(x), rho_background, False)
         return self.foreground.up(foreground), self.background.up(background)
@@ -179,6 +180,7 @@ class _KeepRanked(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_h = torch.zeros_like(grad).scatter(-1, order, by_rank * kept)
         if ctx.needs_input_grad[1]:
-            by_token = (by_rank * following).sum(-1, keepdim=True) * activation
-            grad_rho = by_token.to(ctx.rho_dtype).sum_to_size(ctx.rho_shape)
+            # Widened first: under fp16 the product of a scaled gradient and an activation overflows.
+            at_following = (by_rank * following).sum(-1, keepdim=True).to(ctx.rho_dtype)
+            grad_rho = (at_following * activation.to(ctx.rho_dtype)).sum_to_size(ctx.rho_shape)
         return grad_h, grad_rho, None

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from samsod.config import TrunkConfig
 from samsod.errors import UserError
+from samsod.weights import copy_strictly, read_tensors
 
 PARTS = {
     "trunk": "image_encoder.trunk.",
@@ -93,7 +94,7 @@ def trunk_spec(size: str, overrides: TrunkConfig) -> TrunkSpec:
     depth = sum(spec.stages)
     if len(spec.stages) != 4 or len(spec.window_spec) != 4 or min(*spec.stages, *spec.window_spec) < 1:
         raise UserError("model.trunk: stages and window_spec need four positive numbers each")
-    if spec.embed_dim % spec.num_heads or spec.embed_dim < 1:
+    if min(spec.embed_dim, spec.num_heads) < 1 or spec.embed_dim % spec.num_heads:
         raise UserError(f"model.trunk: embed_dim {spec.embed_dim} is not a multiple of num_heads {spec.num_heads}")
     if not all(0 <= block < depth for block in spec.global_att_blocks):
         raise UserError(f"model.trunk: global_att_blocks {list(spec.global_att_blocks)} exceed the {depth} blocks")
@@ -250,18 +251,8 @@ def load_sam2_weights(parts: Mapping[str, nn.Module], prompt: EmptyPrompt, path:
         f"{prefix}{key}": value for part, prefix in PARTS.items() for key, value in parts[part].state_dict().items()
     }
     wanted |= {key: _prompt_buffer(prompt, name) for name, key in PROMPT_KEYS.items()}
-    missing = sorted(wanted.keys() - state.keys())
-    unexpected = sorted(key for key in state.keys() - wanted.keys() if not key.startswith(UNUSED_KEYS))
-    reshaped = [
-        f"{key} is {list(state[key].shape)}, expected {list(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    if missing or unexpected or reshaped:
-        raise UserError(f"{path}: does not fit SAM2 {size}: " + _key_faults(missing, unexpected, reshaped))
-    with torch.no_grad():
-        for key, value in wanted.items():
-            value.copy_(state[key])
+    used = {key: value for key, value in state.items() if key in wanted or not key.startswith(UNUSED_KEYS)}
+    copy_strictly(wanted, used, f"{path}: does not fit SAM2 {size}")
 
 
 def _prompt_buffer(prompt: EmptyPrompt, name: str) -> Tensor:
@@ -271,17 +262,11 @@ def _prompt_buffer(prompt: EmptyPrompt, name: str) -> Tensor:
 
 
 def _read_official(path: Path) -> dict[str, Tensor]:
-    expected = 'expected one of Meta\'s SAM2 files, a pickle {"model": state_dict}'
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file (model.weights); {expected}") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(f"{path}: truncated or no checkpoint ({reason}); {expected}") from None
+    expected = 'one of Meta\'s SAM2 files, a pickle {"model": state_dict}, for model.weights'
+    content = read_tensors(path, expected)
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no SAM2 model; {expected}")
+        raise UserError(f"{path}: holds no SAM2 model; expected {expected}")
     return state
 
 
@@ -296,12 +281,3 @@ def _check_size(state: Mapping[str, Tensor], path: str | Path, size: str) -> Non
     if size not in found:
         name = found[0] if found else f"an unknown size ({shape[0]} channels, {shape[1]} blocks)"
         raise UserError(f"{path}: holds SAM2 {name}, but model.size asks for {size}")
-
-
-def _key_faults(missing: list[str], unexpected: list[str], reshaped: list[str]) -> str:
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    return "; ".join(
-        f"{len(keys)} {kind} ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
-        for kind, keys in kinds.items()
-        if keys
-    )

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from samsod.config import ModelConfig
 from samsod.modeling import sam2_parts
 from samsod.modeling.adapters import build_adapter
+from samsod.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
 
 FUSION, RGB, THERMAL = "fusion", "rgb", "thermal"
@@ -33,14 +34,6 @@ class Prediction(NamedTuple):
         return torch.sigmoid(torch.stack([logits.float() for logits in self.streams().values()]).sum(0))
 
 
-class Group(NamedTuple):
-    """Parameters whose gradients are merged together, and the losses that reach them."""
-
-    name: str
-    parameters: list[nn.Parameter]
-    losses: tuple[str, ...]
-
-
 class SaliencyModel(nn.Module, ABC):
     """What a model registered in `MODELS` offers to the trainer and the tools.
 
@@ -57,7 +50,7 @@ class SaliencyModel(nn.Module, ABC):
         """Predicts from RGB and thermal images, `[B,3,H,W]` each."""
 
     @abstractmethod
-    def parameter_groups(self) -> list[Group]:
+    def parameter_groups(self) -> ParameterGroups:
         """The groups of gradient surgery; together all that is trained."""
 
     @abstractmethod
@@ -152,7 +145,7 @@ class Samsod(SaliencyModel):
             return (RGB,)
         return (FUSION, RGB, THERMAL) if self.config.unimodal_supervision else (FUSION,)
 
-    def parameter_groups(self) -> list[Group]:
+    def parameter_groups(self) -> ParameterGroups:
         """The groups of gradient surgery and the losses that reach each (SPEC 3)."""
         modules: dict[str, tuple[list[nn.Module], tuple[str, ...]]] = {
             "rgb_adapter": ([self.rgb_adapters], (FUSION, RGB)),
@@ -163,9 +156,10 @@ class Samsod(SaliencyModel):
         groups = []
         for name, (parts, losses) in modules.items():
             parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
+            reached_by = tuple(loss for loss in self.loss_names() if loss in losses)
             if parameters:
-                groups.append(Group(name, parameters, tuple(loss for loss in self.loss_names() if loss in losses)))
-        return groups
+                groups.append(ParameterGroup(name, parameters, reached_by))
+        return ParameterGroups(groups)
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules of each part, as the cost table lists them."""

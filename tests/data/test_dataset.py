@@ -59,7 +59,6 @@ def test_several_sets_are_numbered_through(tmp_path: Path, make_set: MakeSet) ->
     pairs = PairDataset(sets, 8, DataConfig(), False, 0)
     assert len(pairs) == 5
     assert [t.stem for t in pairs.triplets] == ["a", "b", "c", "x", "y"]
-    assert pairs.set_names == ("one",) * 3 + ("two",) * 2
     assert [pairs[index]["index"] for index in range(5)] == list(range(5))
 
 

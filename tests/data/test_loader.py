@@ -87,7 +87,6 @@ def test_impossible_batches(one_line: OneLine) -> None:
 
 def test_train_batches_are_tensors(root: Path) -> None:
     loader = train_loader(dataset(root), 4, 0, 1, workers=0, seed=0)
-    assert loader.steps_per_epoch == 2
     batch = next(loader)
     assert {key: (tuple(value.shape), value.dtype) for key, value in batch.items()} == {
         "rgb": ((4, 3, 8, 8), torch.float32),
@@ -177,6 +176,5 @@ def test_keys_travel_between_processes() -> None:
 def test_real_batches(shared_data: Path) -> None:
     pairs = find_set(DatasetConfig(root=str(shared_data / "rgbflow"), split="train"), "")
     loader = train_loader(PairDataset([pairs], 64, DataConfig(), True, 0), 8, 0, 1, workers=2, seed=0)
-    assert loader.steps_per_epoch == 18
     for batch in first(loader, 3):
         assert batch["rgb"].isfinite().all() and 0 < batch["ground_truth"].mean() < 1

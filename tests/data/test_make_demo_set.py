@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from samsod.demo.scenes import make_scene
+from samsod.demo.writer import make_set
 from samsod.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "data" / "make_demo_set.py"
@@ -36,7 +38,7 @@ demo = load_script()
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Any]:
-    return [demo.make_scene(0, 0, index, SIZE) for index in range(90)]
+    return [make_scene(0, 0, index, SIZE) for index in range(90)]
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -50,7 +52,7 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def make(output: Path, train: int = 4, test: int = 2, seed: int = 0, force: bool = False) -> dict[str, bytes]:
-    demo.make_set(output, (train, test), 64, seed, force)
+    make_set(output, (train, test), 64, seed, force)
     return files(output)
 
 
@@ -114,7 +116,7 @@ def test_the_three_folders_hold_the_same_stems_and_readable_images(tmp_path: Pat
 
 def test_files_hold_the_scene_with_red_as_red(tmp_path: Path) -> None:
     make(tmp_path)
-    scene = demo.make_scene(0, 0, 0, 64)
+    scene = make_scene(0, 0, 0, 64)
     means, blue_first = scene.rgb.mean(axis=(0, 1)), read(tmp_path / "VT5000/Train/RGB/0001.jpg")
     assert abs(means[0] - means[2]) > 5
     np.testing.assert_allclose(blue_first[..., ::-1].mean(axis=(0, 1)), means, atol=2)
@@ -165,7 +167,7 @@ def test_no_threshold_solves_the_set(scenes: list[Any]) -> None:
 
 @pytest.mark.parametrize("size", [65, 320])
 def test_scenes_come_in_other_sizes(size: int) -> None:
-    scene = demo.make_scene(3, 1, 2, size)
+    scene = make_scene(3, 1, 2, size)
     assert scene.rgb.shape == (size, size, 3)
     assert scene.thermal.shape == scene.mask.shape == (size, size)
     assert 0.03 <= np.mean(scene.mask == 255) <= 0.30
@@ -232,7 +234,7 @@ def test_a_break_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytes
         raise KeyboardInterrupt
 
     before = make(tmp_path)
-    monkeypatch.setattr(demo, "write_scene", breaks)
+    monkeypatch.setattr("samsod.demo.writer.write_scene", breaks)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path, seed=1, force=True)
     assert files(tmp_path) == before

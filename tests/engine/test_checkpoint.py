@@ -81,7 +81,7 @@ def test_keys_that_do_not_fit_are_all_listed(model_config: ModelConfig, tmp_path
     state["trunk.pos_embed"] = torch.zeros(1, 1)
     checkpoint.save_checkpoint(path, {key: content[key] for key in ("model", "base")})
     message = one_line(path, Samsod(model_config))
-    for part in ("neck.convs.0.conv.bias is missing", "extra is unexpected", "trunk.pos_embed is [1, 1], expected"):
+    for part in ("1 missing (neck.convs.0.conv.bias)", "1 unexpected (extra)", "trunk.pos_embed is [1, 1], expected"):
         assert part in message
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 from samsod.engine.gradient_surgery import (
     Diagnostics,
     GradientHook,
-    check_cover,
-    check_disjoint,
     gradient_ratio,
     gram_matrix,
     merge_rows,
@@ -21,6 +18,7 @@ from samsod.engine.gradient_surgery import (
     random_orders,
     sum_weights,
 )
+from samsod.parameter_groups import ParameterGroup, ParameterGroups
 from tests.ranks import run_ranks
 
 torchjd = pytest.importorskip("torchjd.aggregation", reason="torchjd is in the test extra")
@@ -150,13 +148,12 @@ class Toy(nn.Module):
         targets = {"fusion": 1.0, "rgb": -2.0, "thermal": 3.0}
         return {name: (out - targets[name]).square().mean() for name, out in outputs.items()}
 
-    def groups(self) -> list[SimpleNamespace]:
+    def groups(self) -> ParameterGroups:
         names = {"rgb_adapter": (self.rgb, ("fusion", "rgb")), "thermal_adapter": (self.thermal, ("fusion", "thermal"))}
         names["decoder"] = (self.decoder, ("fusion", "rgb", "thermal"))  # type: ignore[assignment]
-        return [
-            SimpleNamespace(name=name, parameters=list(module.parameters()), losses=losses)
-            for name, (module, losses) in names.items()
-        ]
+        return ParameterGroups(
+            ParameterGroup(name, list(module.parameters()), losses) for name, (module, losses) in names.items()
+        )
 
 
 def batch_of(count: int) -> Tensor:
@@ -180,7 +177,7 @@ def reference_gradients(model: Toy, batch: Tensor, step: int) -> list[Tensor]:
 
 
 def gradients(model: Toy) -> list[Tensor]:
-    return [torch.cat([p.grad.flatten() for p in group.parameters]) for group in model.groups()]
+    return [torch.cat([p.grad.flatten() for p in group.parameters if p.grad is not None]) for group in model.groups()]
 
 
 def test_hook_fills_every_gradient_with_its_groups_merged_one() -> None:
@@ -256,10 +253,12 @@ def test_gradient_ratio_is_rgb_over_thermal() -> None:
 def test_groups_must_be_disjoint_and_cover_the_model() -> None:
     model = Toy()
     groups = model.groups()
-    check_cover(groups, model)
+    groups.check_cover(model)
     with pytest.raises(ValueError, match="2 trainable parameters are in no group"):
-        check_cover(groups[:2], model)
+        ParameterGroups(groups[:2]).check_cover(model)
     with pytest.raises(ValueError, match="'decoder' and 'again'"):
-        check_disjoint([*groups, SimpleNamespace(name="again", parameters=groups[2].parameters, losses=("rgb",))])
+        ParameterGroups([*groups, groups[2]._replace(name="again")])
     with pytest.raises(ValueError, match="has no losses"):
-        check_disjoint([SimpleNamespace(name="idle", parameters=groups[2].parameters, losses=())])
+        ParameterGroups([groups[2]._replace(losses=())])
+    with pytest.raises(ValueError, match="has no parameters"):
+        ParameterGroups([groups[2]._replace(parameters=[])])

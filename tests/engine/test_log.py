@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from samsod.engine.log import RunLog, duration, progress, write_text
+from samsod.engine.log import RunLog, duration, progress
 
 
 def test_rows_of_steps_taken_again_are_dropped(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_progress_passes_everything_on() -> None:
     assert list(progress(iter(range(5)), 5, "x")) == [0, 1, 2, 3, 4]
 
 
-def test_write_text_replaces_whole(tmp_path: Path) -> None:
-    write_text(tmp_path / "a", "old")
-    write_text(tmp_path / "a", "new")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "new")]
+def test_figures_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    RunLog(tmp_path).row({"step": 1, "loss": float("nan"), "groups": {"decoder": {"norm": float("inf")}}})
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert row == {"step": 1, "loss": None, "groups": {"decoder": {"norm": None}}}

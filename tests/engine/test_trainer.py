@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from samsod.config import Config
-from samsod.engine import checkpoint
+from samsod.engine import checkpoint, distributed
 from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
 from samsod.errors import UserError
-from samsod.workflows import train
+from samsod.workflows import train, training_sets
 from tests.ranks import run_ranks
 
 
@@ -84,6 +84,47 @@ def test_resume_never_refuses_a_used_folder_and_a_path_is_taken(config: Config, 
     assert other.step == 4
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "optimizer", "adamw"),
+        ("train", "batch_size", 5),
+        ("engine", "precision", "fp16"),
+        ("model", "dense_prompt", False),
+    ],
+)
+def test_resume_refuses_settings_that_make_it_another_run(config: Config, section: str, key: str, value: Any) -> None:
+    run(config)
+    before = (Path(config.output) / "config.yaml").read_text()
+    other = replace(config, **{section: replace(getattr(config, section), **{key: value})})
+    with pytest.raises(UserError, match=rf"{section}\.{key} was .*, now {value}") as caught:
+        run(with_train(other, steps=5))
+    assert "\n" not in str(caught.value)
+    assert (Path(config.output) / "config.yaml").read_text() == before
+
+
+def test_resume_refuses_other_pairs(config: Config) -> None:
+    run(config)
+    root = Path(config.data.train[0].root)
+    for path in [root / folder / f"00{i}.png" for folder in ("RGB", "T", "GT") for i in range(3)]:
+        path.rename(path.with_name(f"renamed{path.name}"))  # two of twelve are held out, so one of these was trained on
+    with pytest.raises(UserError, match="other pairs"):
+        run(with_train(config, steps=5))
+
+
+def test_resume_from_an_older_checkpoint_does_not_bury_newer_ones(config: Config) -> None:
+    trainer = run(config)
+    with pytest.raises(UserError, match="got further"):
+        run(with_train(config, resume=str(checkpoint.step_path(trainer.checkpoints, 2)), steps=5))
+
+
+def test_a_lost_best_is_made_again_on_resume(config: Config) -> None:
+    trainer = run(with_train(config, steps=2))
+    (trainer.checkpoints / "best.pt").unlink()
+    run(with_train(config, steps=2))
+    assert checkpoint.load_checkpoint(trainer.checkpoints / "best.pt")["step"] == 2
+
+
 def test_init_from_takes_weights_only(config: Config, tmp_path: Path) -> None:
     trained = run(config)
     path = str(checkpoint.step_path(trained.checkpoints, 3))
@@ -131,21 +172,56 @@ def test_an_epoch_with_an_evaluation_chooses_the_best(config: Config) -> None:
     assert best["step"] == 2 * (scores.index(max(scores)) + 1)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tmp_path: Path, precision: str) -> None:
     (tmp_path / "nan.py").write_text(
         "from samsod.registry import LOSSES\n"
         "@LOSSES.register('nan')\n"
         "def make(): return lambda logits, batch: logits.mean() * float('nan')\n"
     )
     config = replace(config, imports=[str(tmp_path / "nan.py")], loss=replace(config.loss, name="nan"))
+    config.engine.precision = precision  # type: ignore[assignment]
     with pytest.raises(FloatingPointError, match="step 1: not finite: loss fusion on rank 0"):
         run(config)
     assert not list((Path(config.output) / "checkpoints").iterdir())
 
 
+def test_a_validation_image_that_cannot_be_read_does_not_cost_the_epoch(config: Config) -> None:
+    (validation,) = training_sets(config)[1]
+    damaged = validation.triplets[0].ground_truth
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=damaged.name):
+        run(config)
+    assert (Path(config.output) / "checkpoints" / "step_00000002.pt").is_file()
+    assert "stopped at step 2: UserError" in (Path(config.output) / "log.txt").read_text()
+
+
+def test_an_overflow_under_fp16_is_skipped_and_lowers_the_scale(config: Config) -> None:
+    trainer = run(replace(config, engine=replace(config.engine, precision="fp16")))
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    before = [p.detach().clone() for p in trainer.gradient_hook.parameters]
+    trainer.train_step(next(iter(trainer.batches(0))))
+    assert trainer.scaler.get_scale() == 2.0**119
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.gradient_hook.parameters, strict=True))
+
+
 def test_too_few_pairs_are_refused_before_anything_is_written(config: Config) -> None:
     with pytest.raises(UserError, match="only 10 training samples"):
         run(with_train(config, batch_size=11))
+    assert not Path(config.output).exists()
+
+
+def train_apart(config: Config) -> str:
+    try:
+        run(replace(config, seed=distributed.rank()))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_ranks_that_do_not_start_alike_are_stopped(config: Config) -> None:
+    for rank, message in enumerate(run_ranks(train_apart, 2, config)):
+        assert message == f"rank {1 - rank} starts with another weights than rank {rank}"
     assert not Path(config.output).exists()
 
 

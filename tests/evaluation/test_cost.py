@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from samsod.config import ModelConfig
 from samsod.evaluation.cost import cost, cost_table
-from samsod.modeling.samsod import Group, Prediction, SaliencyModel, Samsod
+from samsod.modeling.samsod import Prediction, SaliencyModel, Samsod
+from samsod.parameter_groups import ParameterGroup, ParameterGroups
 
 
 class Attention(SaliencyModel):
@@ -22,8 +23,8 @@ class Attention(SaliencyModel):
         super().__init__(config)
         self.last = nn.Linear(6, 5, bias=False)
 
-    def parameter_groups(self) -> list[Group]:
-        return [Group("all", list(self.parameters()), ("rgb",))]
+    def parameter_groups(self) -> ParameterGroups:
+        return ParameterGroups([ParameterGroup("all", list(self.parameters()), ("rgb",))])
 
     def parts(self) -> dict[str, list[nn.Module]]:
         return {"last": [self.last]}

@@ -117,6 +117,13 @@ def test_without_straight_through_the_gate_is_frozen() -> None:
     adapter(torch.randn(1, 2, 2, 8, dtype=torch.float64)).sum().backward()
     gradients = {key: p.grad for key, p in adapter.named_parameters() if p.requires_grad}
     assert not any(key.startswith("gate.") for key in gradients)
+    assert isinstance(adapter, DecoupledAdapter)
+    x = torch.randn(1, 2, 2, 8, dtype=torch.float64, requires_grad=True)
+    rho = adapter.kept_channels(x)[0].detach()
+    kept = keep_ranked(adapter.foreground.activate(x), rho, True)
+    (expected,) = torch.autograd.grad(adapter.foreground.up(kept).square().sum(), x)
+    (ours,) = torch.autograd.grad(adapter.branches(x)[0].square().sum(), x)
+    torch.testing.assert_close(ours, expected)  # nothing reaches x through the gate either
     assert all(gradient is not None for gradient in gradients.values())
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samsod.config import AdapterConfig, ModelConfig
-from samsod.engine.gradient_surgery import check_cover, check_disjoint
 from samsod.modeling.adapters import DecoupledAdapter
 from samsod.modeling.samsod import Prediction, Samsod
 
@@ -117,8 +116,7 @@ def test_each_group_is_reached_by_its_losses_and_no_other(
     settings = AdapterConfig(adapter, gate_gradient=gradient)  # type: ignore[arg-type]
     model = randomised(replace(model_config, freeze_encoder=frozen, adapter=settings)).train()
     groups = model.parameter_groups()
-    check_disjoint(groups)
-    check_cover(groups, model)
+    groups.check_cover(model)
     expected = {
         "rgb_adapter": {"fusion", "rgb"},
         "thermal_adapter": {"fusion", "thermal"},

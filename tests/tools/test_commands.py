@@ -113,7 +113,10 @@ def test_data_that_is_not_there_is_refused_before_anything_is_written(tmp_path: 
     for index in range(12):
         if index != 3:
             (pairs_folder / "T" / f"{index:03d}.png").rename(pairs_folder / "T" / f"x{index:03d}.png")
-    fault(train(tmp_path, pairs_folder), "000", "001")
+    done = train(tmp_path, pairs_folder)
+    assert done.returncode == 2
+    lacking, left_over = done.stderr.splitlines()  # two faults, a line each, the first few stems named
+    assert "no thermal image for 12" in lacking and "000, 001" in lacking and "x000, x001" in left_over
     assert not (tmp_path / "run").exists()
 
 
@@ -149,7 +152,12 @@ def test_a_batch_that_does_not_divide(tmp_path: Path, pairs_folder: Path) -> Non
 
 def test_a_checkpoint_of_another_model(tmp_path: Path, pairs_folder: Path) -> None:
     assert train(tmp_path, pairs_folder).returncode == 0
-    fault(test(tmp_path, pairs_folder, "model.adapter.name=vanilla"), "step_00000002.pt", "is missing")
+    fault(
+        test(tmp_path, pairs_folder, "model.adapter.name=vanilla"),
+        "step_00000002.pt",
+        "missing (",
+        "it was trained with model.adapter.name=decoupled",
+    )
     (tmp_path / "run" / "checkpoints" / "step_00000002.pt").write_bytes(b"PK cut off")
     fault(test(tmp_path, pairs_folder), "step_00000002.pt", "damaged")
     assert not (tmp_path / "test").exists()
