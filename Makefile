@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test test-slow lint format install clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,9 @@ demo: install
 
 test: install
 	$(PY) -m pytest
+
+test-slow: install
+	$(PY) -m pytest -m slow
 
 lint: install
 	$(PY) -m ruff check .

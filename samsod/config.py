@@ -201,6 +201,8 @@ class TrainConfig:
 
     batch_size: int = 4
     """images per optimizer step over all ranks together"""
+    accumulate: int = 1
+    """micro-batches each rank's share of the batch is cut into, to save memory; the result stays the same"""
     epochs: int = 45
     """passes over the training set"""
     steps: int = 0
@@ -221,6 +223,8 @@ class TrainConfig:
     """epochs between evaluations on the validation sets; 0: only at the end"""
     checkpoint_every: int = 1
     """epochs between checkpoints; one is always written at the end"""
+    checkpoint_steps: int = 0
+    """optimizer steps between further checkpoints; 0: none"""
     keep: int = 2
     """how many of the last checkpoints stay; the best one stays too"""
     best_metric: Literal["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"] = "S"
@@ -230,10 +234,10 @@ class TrainConfig:
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
-        for key in ("batch_size", "epochs", "log_every", "checkpoint_every", "keep"):
+        for key in ("batch_size", "accumulate", "epochs", "log_every", "checkpoint_every", "keep"):
             if getattr(self, key) < 1:
                 yield key, f"expected at least 1, found {getattr(self, key)}"
-        for key in ("steps", "lr", "weight_decay", "clip_norm", "eval_every"):
+        for key in ("steps", "lr", "weight_decay", "clip_norm", "eval_every", "checkpoint_steps"):
             if getattr(self, key) < 0:
                 yield key, f"expected 0 or more, found {getattr(self, key)}"
 
@@ -246,6 +250,8 @@ class EngineConfig:
     """auto: a GPU when there is one"""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """autocast type of the forward pass; parameters, losses and gradient rows stay float32"""
+    reduce_dtype: Literal["fp32", "bf16"] = "fp32"
+    """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
     gradient_rule: Literal["pcgrad", "sum"] = "pcgrad"
     """how the losses' gradients are merged per parameter group: PCGrad (Eq. 11-16), or their plain sum (Eq. 8)"""
 

@@ -60,6 +60,9 @@ def train(config: Config, device: torch.device) -> Trainer:
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before anything is written.
     steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
+    share = config.train.batch_size // world_size
+    if share % config.train.accumulate:
+        raise UserError(f"train.accumulate is {config.train.accumulate}; it must divide each rank's {share} images")
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         return train_loader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -190,5 +191,6 @@ def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
 
 
 def _init_worker(worker: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the training process's handler, which a fork brings along
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

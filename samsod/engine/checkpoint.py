@@ -26,7 +26,7 @@ FREE = (
     *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
     *("data.root", "data.train", "data.val", "data.test", "data.workers"),
     *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
-    *("train.keep", "train.resume"),
+    *("train.checkpoint_steps", "train.keep", "train.resume"),
 )
 """Settings a resumed run may change; what the data and the weights hold is checked by their contents."""
 
@@ -118,6 +118,24 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return items
+
+
+def resume_source(resume: str, folder: Path) -> Path | None:
+    """The checkpoint `train.resume` asks for, None for a fresh start.
+
+    Raises:
+        UserError: The folder holds a run that would be overwritten.
+    """
+    found = newest(folder)
+    if resume == "auto":
+        return found
+    if resume == "never":
+        if found:
+            raise UserError(f"{found}: the output folder holds a run already; choose another output")
+        return None
+    if found and Path(resume).name < found.name:
+        raise UserError(f"{found}: the output folder holds a run that got further; choose another output")
+    return Path(resume)
 
 
 def newest(folder: Path) -> Path | None:

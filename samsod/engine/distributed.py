@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,6 +75,18 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items
+
+
+def check_agreement(mine: Mapping[str, Any]) -> None:
+    """All ranks must start alike, or they would train apart in silence.
+
+    Raises:
+        UserError: On every rank, naming one that differs from this one, and in what.
+    """
+    for other, theirs in enumerate(gather_objects(mine)):
+        differing = " and ".join(name for name in mine if mine[name] != theirs[name])
+        if differing:
+            raise UserError(f"rank {other} starts with another {differing} than rank {rank()}")
 
 
 def barrier() -> None:

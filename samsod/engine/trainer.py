@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,44 +14,18 @@ from torch import Tensor, nn
 from samsod.config import Config, to_yaml
 from samsod.engine import checkpoint, distributed
 from samsod.engine.gradient_surgery import Diagnostics, GradientHook, gradient_ratio
-from samsod.engine.log import RunLog, duration, peak_memory_gib
+from samsod.engine.log import RunLog, peak_memory_gib
+from samsod.engine.meter import Meter, log_line
 from samsod.engine.precision import autocast
+from samsod.engine.signals import HostCopy, StopRequest
 from samsod.errors import UserError
 from samsod.files import write_text
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
 
 Batch = Mapping[str, Tensor]
+REDUCE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Evaluate = Callable[[SaliencyModel], dict[str, float]]
-
-
-@dataclass
-class Meter:
-    """What is summed up between two log lines; losses stay on the device until they are read."""
-
-    steps: int = 0
-    waited: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    conflicts: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, losses: Mapping[str, Tensor], diagnostics: Diagnostics, waited: float) -> None:
-        """Adds one step's losses and conflicts, and the seconds it waited for data."""
-        self.steps += 1
-        self.waited += waited
-        for sums, values in ((self.losses, losses), (self.conflicts, diagnostics.conflicts())):
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
-
-    def mean_losses(self) -> dict[str, float]:
-        """Mean of each loss over steps and ranks; this waits for the device."""
-        stacked = torch.stack(list(self.losses.values())) / self.steps
-        distributed.all_reduce_mean(stacked)
-        return dict(zip(self.losses, stacked.tolist(), strict=True))
-
-    def mean_conflicts(self) -> dict[str, float]:
-        """Per group the share of conflicting pairs over the steps; this waits for the device."""
-        return {name: float(total) / self.steps for name, total in self.conflicts.items()}
 
 
 class Trainer:
@@ -84,13 +58,18 @@ class Trainer:
         self.step = 0
         self.best: float | None = None
         self.best_step = 0
+        self.stop = StopRequest()
+        self._stopping = False
+        self._told: list[tuple[int, HostCopy, dict[str, Tensor]]] = []
         torch.manual_seed(config.seed)
         self.model = build_model(config.model).to(device).train()
         self.loss = build_loss(config.loss)
         groups = self.model.parameter_groups()
         groups.check_cover(self.model)
         self.base = checkpoint.base_of(self.model)
-        self.gradient_hook = GradientHook(groups, config.engine.gradient_rule, config.seed)
+        names = {name for group in groups for name in group.losses}
+        reduce = REDUCE_TYPES[config.engine.reduce_dtype]
+        self.gradient_hook = GradientHook(groups, config.engine.gradient_rule, config.seed, len(names) + 1, reduce)
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.engine.precision == "fp16")
         self.output = Path(config.output)
@@ -98,71 +77,109 @@ class Trainer:
         self._start()
 
     def train(self) -> None:
-        """Runs from the current step to the last; logs, evaluates and saves on the way."""
+        """Runs from the current step to the last; logs, evaluates and saves on the way.
+
+        Asked to stop by SIGTERM it saves after the step at hand and returns.
+
+        Raises:
+            FloatingPointError: A loss or a gradient is not finite; all ranks raise in the same step.
+        """
         self.log.line(self._describe())
         try:
-            self._run()
+            with self.stop.listening():
+                self._run()
         except BaseException as error:
             self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
             raise
-        self.log.line(f"finished at step {self.step}; results are in {self.output}")
+        how = "finished" if self.step >= self.total_steps else "asked to stop, saved"
+        self.log.line(f"{how} at step {self.step}; results are in {self.output}")
 
     def _run(self) -> None:
         meter, asked = Meter(), time.monotonic()
-        for batch in self.batches(self.step):
-            if self.step >= self.total_steps:
-                break
+        batches = iter(self.batches(self.step)) if self.step < self.total_steps else iter(())
+        while self.step < self.total_steps and not self._stopping:
+            batch = next(batches)
             waited = time.monotonic() - asked
             losses, diagnostics = self.train_step(batch)
             self.step += 1
+            self._hear(lag=self.device.type == "cuda")
             meter.add(losses, diagnostics, waited)
             if self._due(self.config.train.log_every):
                 self._log(meter, diagnostics)
                 meter = Meter()
             paused = time.monotonic()
             best = self._after_epochs(self.config.train.eval_every) and self._evaluate()
-            if best or self._after_epochs(self.config.train.checkpoint_every):
+            if best or self._save_due():
                 self._save()
             asked = time.monotonic()
             meter.started += asked - paused
-            if self.step >= self.total_steps:
-                break
+        if self._stopping:
+            self._save()
 
     def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], Diagnostics]:
-        """One optimizer step on this rank's part of the batch."""
+        """One optimizer step on this rank's part of the batch; nothing is read back to the host.
+
+        Returns:
+            The losses, means over all ranks, and the gradients' diagnostics, all on the device.
+        """
         self._set_learning_rate()
-        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
-        with autocast(self.device, self.config.engine.precision):
-            prediction = self.model(batch["rgb"], batch["thermal"])
-        losses = {name: self.loss(logits, batch) for name, logits in prediction.streams().items()}
         scale = self.scaler.scale(torch.ones((), device=self.device))
-        diagnostics = self.gradient_hook.backward({n: loss * scale for n, loss in losses.items()}, self.step, scale)
+        local = self._accumulate_gradients(batch, scale)
+        self.gradient_hook.signals[:-1] = torch.stack(list(local.values()))
+        self.gradient_hook.signals[-1] = float(self.stop.asked)
+        diagnostics = self.gradient_hook.merge(self.step, scale)
+        self._tell(local)
         self.scaler.unscale_(self.optimizer)
-        self._check_finite(losses)
         if self.config.train.clip_norm:
             nn.utils.clip_grad_norm_(self.gradient_hook.parameters, self.config.train.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # Detached, or the step's graph would live on through the next forward pass.
-        return {name: loss.detach() for name, loss in losses.items()}, diagnostics
+        return dict(zip(local, self.gradient_hook.signals.clone(), strict=False)), diagnostics
 
-    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        """Stops all ranks in the same step: the merged gradient, equal on all, shows a fault of any of them."""
-        if bool(torch.isfinite(self.gradient_hook.merged.sum())):
-            return
-        local = [name for name, loss in losses.items() if not torch.isfinite(loss)]
-        found = enumerate(distributed.gather_objects(local))
+    def _accumulate_gradients(self, batch: Batch, scale: Tensor) -> dict[str, Tensor]:
+        """Adds the gradients of every micro-batch to the rows; this rank's mean losses, detached."""
+        count = self.config.train.accumulate
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        parts = zip(*(value.chunk(count) for value in batch.values()), strict=True)
+        total: dict[str, Tensor] = {}
+        self.gradient_hook.clear()
+        for part in (dict(zip(batch, values, strict=True)) for values in parts):
+            with autocast(self.device, self.config.engine.precision):
+                prediction = self.model(part["rgb"], part["thermal"])
+            losses = {name: self.loss(logits, part) / count for name, logits in prediction.streams().items()}
+            self.gradient_hook.accumulate({name: loss * scale for name, loss in losses.items()})
+            # Detached, or the graph would live on through the next forward pass.
+            total = {name: total.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        return total
+
+    def _tell(self, local: dict[str, Tensor]) -> None:
+        """Sends the host what all ranks said in this step: losses, requests to stop, and whether all is finite."""
+        finite = torch.isfinite(self.gradient_hook.merged.sum()).float().view(1)
+        self._told.append((self.step + 1, HostCopy(torch.cat([self.gradient_hook.signals, finite])), local))
+
+    def _hear(self, lag: bool = False) -> None:
+        """Acts on what the ranks said, equal on all of them; with `lag` the newest step is left to its next one."""
+        while len(self._told) > lag:
+            step, sent, local = self._told.pop(0)
+            *losses, stop, finite = sent.read()
+            self._stopping = self._stopping or stop > 0
+            # Under fp16 a gradient that overflows is the loss scale's fault: the scaler skips the step.
+            if not all(map(math.isfinite, losses)) or not (finite or self.scaler.is_enabled()):
+                self._raise_not_finite(step, local)
+
+    def _raise_not_finite(self, step: int, local: Mapping[str, Tensor]) -> None:
+        mine = [name for name, loss in local.items() if not torch.isfinite(loss)]
+        found = enumerate(distributed.gather_objects(mine))
         where = [f"loss {name} on rank {rank}" for rank, names in found for name in names]
-        if self.scaler.is_enabled() and not where:
-            return  # a loss scale that was too high: the scaler skips the step and lowers it
         cause = ", ".join(where) or "a gradient, though every loss is finite"
-        raise FloatingPointError(f"step {self.step + 1}: not finite: {cause}")
+        raise FloatingPointError(f"step {step}: not finite: {cause}")
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         train = self.config.train
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
         groups = [{"params": group.parameters, "name": group.name} for group in self.gradient_hook.groups]
-        return kind(groups, lr=train.lr, weight_decay=train.weight_decay)
+        # Fused: the only kind that reads neither its step count nor the scaler's verdict back to the host.
+        return kind(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
 
     def _set_learning_rate(self) -> None:
         train = self.config.train
@@ -172,17 +189,20 @@ class Trainer:
 
     def _start(self) -> None:
         """Loads what the run starts from, and only then writes into the output folder."""
-        source = self._resume_source()
+        source = checkpoint.resume_source(self.config.train.resume, self.checkpoints)
         if source:
-            self._load(source)
-            start = f"resumed from {source} at step {self.step}"
+            remark = self._load(source)
+            start = f"resumed from {source} at step {self.step}{remark}"
         elif self.config.model.init_from:
             path = self.config.model.init_from
             checkpoint.load_model_state(self.model, checkpoint.load_checkpoint(path), path)
             start = f"started at step 0 with the weights of {path}"
         else:
             start = f"started at step 0 from {self.config.model.weights or 'random weights'}"
-        self._check_agreement()
+        weights = sum(float(p.detach().double().sum()) for p in self.gradient_hook.parameters)
+        distributed.check_agreement(
+            {"step": self.step, "last step": self.total_steps, "training set": self.data_id, "weights": weights}
+        )
         if distributed.is_main():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_text(self.output / "config.yaml", to_yaml(self.config))
@@ -192,19 +212,8 @@ class Trainer:
         self.log.forget_after(self.step)
         self.log.line(start)
 
-    def _resume_source(self) -> Path | None:
-        resume, found = self.config.train.resume, checkpoint.newest(self.checkpoints)
-        if resume == "auto":
-            return found
-        if resume == "never":
-            if found:
-                raise UserError(f"{found}: the output folder holds a run already; choose another output")
-            return None
-        if found and Path(resume).name < found.name:
-            raise UserError(f"{found}: the output folder holds a run that got further; choose another output")
-        return Path(resume)
-
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path) -> str:
+        """Loads a checkpoint whole; what the log should say about it."""
         content = checkpoint.load_checkpoint(path)
         checkpoint.check_settings(content, asdict(self.config), path)
         if content["data_id"] != self.data_id:
@@ -215,17 +224,11 @@ class Trainer:
         self.step = content["step"]
         if path.parent == self.checkpoints:
             self.best, self.best_step = content["best"], content["best_step"]
-
-    def _check_agreement(self) -> None:
-        """All ranks must start from the same step, data and weights, or they would train apart in silence."""
-        weights = sum(float(p.detach().double().sum()) for p in self.gradient_hook.parameters)
-        mine = {"step": self.step, "last step": self.total_steps, "training set": self.data_id, "weights": weights}
-        for rank, theirs in enumerate(distributed.gather_objects(mine)):
-            differing = " and ".join(name for name in mine if mine[name] != theirs[name])
-            if differing:
-                raise UserError(f"rank {rank} starts with another {differing} than rank {distributed.rank()}")
+        before, now = content["world_size"], distributed.world_size()
+        return "" if before == now else f" ({now} ranks instead of {before}: sums round otherwise, bits may differ)"
 
     def _save(self) -> None:
+        self._hear()
         if not distributed.is_main():
             return
         content = {
@@ -237,6 +240,7 @@ class Trainer:
             "best": self.best,
             "best_step": self.best_step,
             "data_id": self.data_id,
+            "world_size": distributed.world_size(),
             "config": asdict(self.config),
         }
         path = checkpoint.step_path(self.checkpoints, self.step)
@@ -249,6 +253,7 @@ class Trainer:
         """Scores the model on the validation sets; true when it is the best so far."""
         if self.evaluate is None:
             return False
+        self._hear()
         self.model.eval()
         try:
             scores = self.evaluate(self.model)
@@ -268,6 +273,7 @@ class Trainer:
         return improved
 
     def _log(self, meter: Meter, diagnostics: Diagnostics) -> None:
+        self._hear()
         losses, groups = meter.mean_losses(), diagnostics.read()
         if not distributed.is_main():
             return
@@ -283,19 +289,24 @@ class Trainer:
             "conflicts": meter.mean_conflicts(),
             "groups": {name: group._asdict() for name, group in groups.items()},
             "gradient_ratio": gradient_ratio(groups),
+            "loss_scale": self.scaler.get_scale(),
             "images_per_second": rate,
             "data_wait": meter.waited / seconds,
             "peak_memory_gib": peak_memory_gib(self.device),
             "eta_seconds": eta,
         }
         self.log.row(row)
-        self.log.line(_log_line(row, self.total_steps))
+        self.log.line(log_line(row, self.total_steps))
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total_steps
 
     def _after_epochs(self, every: int) -> bool:
         return self.step == self.total_steps or (every > 0 and self.step % (every * self.steps_per_epoch) == 0)
+
+    def _save_due(self) -> bool:
+        steps = self.config.train.checkpoint_steps
+        return self._after_epochs(self.config.train.checkpoint_every) or (steps > 0 and self.step % steps == 0)
 
     def _epoch(self) -> float:
         return round(self.step / self.steps_per_epoch, 3)
@@ -309,15 +320,3 @@ class Trainer:
             f"{self.total_steps} steps of {self.config.train.batch_size} images on {distributed.world_size()} x "
             f"{self.device.type}, {self.config.engine.precision}, {self.config.engine.gradient_rule}; trained: {groups}"
         )
-
-
-def _log_line(row: Mapping[str, Any], total_steps: int) -> str:
-    losses = " ".join(f"{name} {value:.3f}" for name, value in row["losses"].items())
-    conflicts = " ".join(f"{name} {share:.0%}" for name, share in row["conflicts"].items())
-    ratio = f"ratio {row['gradient_ratio']:.2f} | " if row["gradient_ratio"] is not None else ""
-    return (
-        f"step {row['step']}/{total_steps} epoch {row['epoch']:.2f} | loss {row['loss']:.3f} ({losses}) | "
-        f"lr {row['lr']:.2e} | {'conflicts ' + conflicts + ' | ' if conflicts else ''}{ratio}"
-        f"{row['images_per_second']:.3g} img/s data {row['data_wait']:.0%} mem {row['peak_memory_gib']:.1f} GiB | "
-        f"eta {duration(row['eta_seconds'])}"
-    )
