@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Mapping
@@ -32,11 +33,22 @@ FREE = (
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint beside `path`, flushes it to the disk and only then gives it the name."""
-    with written_whole(path) as partial, partial.open("wb") as file:
-        torch.save({"format": FORMAT, "versions": _versions(), **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes a checkpoint beside `path`, flushes it to the disk and only then gives it the name.
+
+    Raises:
+        OSError: It cannot be written; what was there before is intact, and the message says so.
+    """
+    data = io.BytesIO()  # torch.save straight to the file would not say that the disk is full
+    torch.save({"format": FORMAT, "versions": _versions(), **content}, data)
+    try:
+        with written_whole(path) as partial, partial.open("wb") as file:
+            file.write(data.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        before = newest(path.parent)
+        kept = f"the previous checkpoint {before} is intact" if before else "there is no previous checkpoint"
+        raise OSError(f"{path}: not saved: {error.strerror or error}; {kept}") from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

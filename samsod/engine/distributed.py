@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from samsod.errors import UserError
 
@@ -53,12 +54,25 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("nccl", device_id=device, **_fresh_store())
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", **_fresh_store())
     yield
     # Not after an exception: NCCL's goodbye waits for all ranks, and the others may never say it.
     dist.destroy_process_group()
+
+
+def _fresh_store() -> dict[str, Any]:
+    """After a restart on one machine, a corner of torchrun's store where the ranks before left no addresses.
+
+    torchrun keeps one store over its restarts, and gloo would dial the dead. (Over several machines the agents count
+    their restarts apart, so there the store must be made anew: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.)
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    store, rank, world_size = next(rendezvous("env://"))
+    return {"store": dist.PrefixStore(f"attempt_{attempt}", store), "rank": rank, "world_size": world_size}
 
 
 def all_reduce_mean(tensor: Tensor) -> None:

@@ -140,7 +140,7 @@ def _counting(calls: Counter[str], name: str, original: Any) -> Any:
 def _prepared(config: Config, device: torch.device) -> Trainer:
     """A trainer as `train` builds it, before its first step."""
     seen: list[Trainer] = []
-    original, Trainer.train = Trainer.train, lambda self: seen.append(self)  # type: ignore[method-assign, assignment]
+    original, Trainer.train = Trainer.train, lambda self: seen.append(self)  # type: ignore[method-assign]
     try:
         train(config, device)
     finally:
