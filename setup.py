@@ -28,7 +28,9 @@ setup(
         "pyyaml>=6.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "torchjd>=0.18"],
+        "plot": ["matplotlib>=3.8"],
+        "tensorboard": ["tensorboard>=2.15"],
+        "test": ["pytest>=8", "torchjd>=0.18", "matplotlib>=3.8", "tensorboard>=2.15"],
         "lint": ["ruff", "mypy", "types-PyYAML"],
     },
 )

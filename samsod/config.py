@@ -225,6 +225,8 @@ class TrainConfig:
     """epochs between checkpoints; one is always written at the end"""
     checkpoint_steps: int = 0
     """optimizer steps between further checkpoints; 0: none"""
+    tensorboard: bool = False
+    """also write the logged figures for TensorBoard, an optional extra"""
     keep: int = 2
     """how many of the last checkpoints stay; the best one stays too"""
     best_metric: Literal["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"] = "S"

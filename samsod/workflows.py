@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
 def train(config: Config, device: torch.device) -> Trainer:
     """Trains the configured model on the configured data; see `Trainer`."""
     check_writable(config.output)
+    if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     train_sets, val_sets = training_sets(config)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"

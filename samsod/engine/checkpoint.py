@@ -18,6 +18,7 @@ from torch import Tensor
 from samsod.errors import UserError
 from samsod.files import written_whole
 from samsod.modeling.samsod import SaliencyModel
+from samsod.trees import flat
 from samsod.weights import copy_strictly, read_tensors
 
 FORMAT = "samsod-checkpoint-1"
@@ -27,7 +28,7 @@ FREE = (
     *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
     *("data.root", "data.train", "data.val", "data.test", "data.workers"),
     *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
-    *("train.checkpoint_steps", "train.keep", "train.resume"),
+    *("train.checkpoint_steps", "train.tensorboard", "train.keep", "train.resume"),
 )
 """Settings a resumed run may change; what the data and the weights hold is checked by their contents."""
 
@@ -122,14 +123,6 @@ def check_settings(content: Mapping[str, Any], config: Mapping[str, Any], path: 
             f"{path}: cannot go on with other settings: {'; '.join(changed)}; "
             "choose another output (model.init_from takes over the weights)"
         )
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    items: dict[str, Any] = {}
-    for key, value in tree.items():
-        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return items
 
 
 def resume_source(resume: str, folder: Path) -> Path | None:

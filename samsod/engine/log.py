@@ -15,6 +15,7 @@ import torch
 
 from samsod.engine import distributed
 from samsod.files import write_text
+from samsod.trees import flat
 
 T = TypeVar("T")
 
@@ -24,10 +25,16 @@ class RunLog:
 
     Args:
         folder: The run's folder; None writes to the terminal only.
+        tensorboard: Also write the rows' figures for TensorBoard, into the folder's `tensorboard/`.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, tensorboard: bool = False) -> None:
         self.folder = folder if distributed.is_main() else None
+        self._board: Any = None
+        if self.folder and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def line(self, text: str) -> None:
         """Prints a line and appends it, with the time, to log.txt."""
@@ -46,6 +53,11 @@ class RunLog:
         if self.folder:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        if self._board:
+            for name, value in flat(values).items():
+                if isinstance(value, (int, float)) and name != "step":
+                    self._board.add_scalar(name.replace(".", "/"), value, values["step"])
+            self._board.flush()
 
     def forget_after(self, step: int) -> None:
         """Drops the rows of steps that a resumed run takes again."""

@@ -208,7 +208,7 @@ class Trainer:
             write_text(self.output / "config.yaml", to_yaml(self.config))
             if source and self.best_step == self.step and source.parent == self.checkpoints:
                 checkpoint.mark_best(source, self.checkpoints / "best.pt")  # a kill may have come in between
-        self.log = RunLog(self.output)
+        self.log = RunLog(self.output, self.config.train.tensorboard)
         self.log.forget_after(self.step)
         self.log.line(start)
 

@@ -49,3 +49,14 @@ def test_figures_that_are_not_finite_become_null(tmp_path: Path) -> None:
     RunLog(tmp_path).row({"step": 1, "loss": float("nan"), "groups": {"decoder": {"norm": float("inf")}}})
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row == {"step": 1, "loss": None, "groups": {"decoder": {"norm": None}}}
+
+
+def test_tensorboard_gets_every_figure(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = RunLog(tmp_path, tensorboard=True)
+    for step in (1, 2):
+        log.row({"step": step, "loss": step / 2, "groups": {"decoder": {"norms": {"rgb": 0.25}}}, "ratio": None})
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 0.5), (2, 1.0)]
+    assert set(events.Tags()["scalars"]) == {"loss", "groups/decoder/norms/rgb"}

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -143,6 +144,29 @@ def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(tmp_
     assert code == 0, err
     assert "resumed from" in out
     assert same_training(last(tmp_path / "whole"), last(tmp_path / "cut"))
+
+
+def test_two_machines_meet_and_train_as_one_process(tmp_path: Path, pairs_folder: Path) -> None:
+    """Two torchrun agents on loopback, started as on two hosts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{probe.getsockname()[1]}"
+    meeting = ["--rdzv_backend=c10d", f"--rdzv_endpoint={endpoint}", "--rdzv_id=42"]
+    settings = ["train.steps=4", "train.lr=1e-4"]
+    command = [
+        *torchrun("--nnodes=2", "--nproc_per_node=1", *meeting),
+        *arguments(tmp_path / "two", pairs_folder, *settings),
+    ]
+    agents = [start(command) for _ in range(2)]
+    for code, _, err in [finish(agent) for agent in agents]:
+        assert code == 0, err
+    assert "on 2 x cpu" in (tmp_path / "two" / "log.txt").read_text()
+    assert finish(start([sys.executable, *arguments(tmp_path / "one", pairs_folder, *settings)]))[0] == 0
+    one, two = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "step_00000004.pt")["model"] for name in ("one", "two")
+    )
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-6)
 
 
 def test_a_dead_loader_process_is_named_and_nothing_hangs(tmp_path: Path, pairs_folder: Path) -> None:
