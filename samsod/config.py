@@ -124,7 +124,7 @@ class DatasetConfig:
     root: str = ""
     """the set's folder; empty: looked for under data.root by the family's name"""
     name: str = ""
-    """what results call it; empty: the family's name"""
+    """what results call it; empty: the set's own name (VT5000)"""
     list_file: str = ""
     """text file with one stem a line that selects and orders the pairs; empty: all, by stem"""
     rgb: str = ""

@@ -30,10 +30,9 @@ def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
     found = [find_set(item, data_root) for item in items]
     for item, pairs in zip(items, found, strict=True):
         published = find_family(item).splits[item.split]
+        part = " ".join(filter(None, (pairs.name, item.split)))
         if published not in (None, len(pairs.triplets)) and not item.list_file:
-            RunLog(None).line(
-                f"note: {pairs.name} {item.split} has {len(pairs.triplets)} pairs, {published} as published"
-            )
+            RunLog(None).line(f"note: {part} has {len(pairs.triplets)} pairs, {published} as published")
     return found
 
 

@@ -88,7 +88,8 @@ def find_set(config: DatasetConfig, data_root: str) -> PairSet:
     if faults:
         raise UserError("\n".join(faults))
     triplets = (Triplet(stem, *(files[modality][stem] for modality in MODALITIES)) for stem in stems)
-    return PairSet(config.name or family.name, tuple(triplets))
+    own_name = family.folders[0] if family.folders else family.name
+    return PairSet(config.name or own_name, tuple(triplets))
 
 
 def find_family(config: DatasetConfig) -> Family:

@@ -83,7 +83,7 @@ def test_parts_above_and_below(tmp_path: Path, make_set: MakeSet, layout: str) -
 def test_a_set_without_parts(tmp_path: Path, make_set: MakeSet, layout: str) -> None:
     make_set(tmp_path / layout)
     pairs = find_set(DatasetConfig("vt821"), str(tmp_path))
-    assert pairs.name == "vt821" and stems(pairs) == ["a", "b", "c"]
+    assert pairs.name == "VT821" and stems(pairs) == ["a", "b", "c"]
 
 
 def test_root_may_be_the_part_itself(tmp_path: Path, make_set: MakeSet) -> None:
