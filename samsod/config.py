@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from samsod.config_file import apply_override, build, read_tree
+from samsod.config_file import Faults, apply_override, build, read_tree
+from samsod.data_config import DataConfig
 from samsod.errors import UserError
-
-Faults = Iterator[tuple[str, str]]
 
 
 @dataclass
@@ -111,88 +110,6 @@ class LossConfig:
     """which registered loss"""
     options: dict[str, Any] = field(default_factory=dict)
     """keyword arguments of the loss"""
-
-
-@dataclass
-class DatasetConfig:
-    """One data set: a family of the catalog and where it lies."""
-
-    family: str = "folders"
-    """folders (any RGB/T/GT tree), vt5000, vt1000 or vt821"""
-    split: Literal["", "train", "test"] = ""
-    """which part, for families that have parts"""
-    root: str = ""
-    """the set's folder; empty: looked for under data.root by the family's name"""
-    name: str = ""
-    """what results call it; empty: the set's own name (VT5000)"""
-    list_file: str = ""
-    """text file with one stem a line that selects and orders the pairs; empty: all, by stem"""
-    rgb: str = ""
-    """folder of the RGB images under root; empty: the usual names are tried"""
-    thermal: str = ""
-    """folder of the thermal (or depth) images under root; empty: the usual names are tried"""
-    ground_truth: str = ""
-    """folder of the masks under root; empty: the usual names are tried"""
-
-    def check(self) -> Faults:
-        """Yields (key, message) for a name that is no folder name: results are stored below it."""
-        if self.name and (Path(self.name).name != self.name or self.name.startswith(".") or self.name == "Overall"):
-            yield "name", f"expected a plain name without slashes, found {self.name!r}"
-
-
-@dataclass
-class AugmentConfig:
-    """Photometric augmentation (SPEC 4): each factor is drawn uniformly from its range, for both modalities apart."""
-
-    enabled: bool = True
-    """false trains on the images as they are"""
-    brightness: list[float] = field(default_factory=lambda: [0.5, 1.5])
-    """range of the brightness factor"""
-    contrast: list[float] = field(default_factory=lambda: [0.5, 1.5])
-    """range of the contrast factor"""
-    color: list[float] = field(default_factory=lambda: [0.0, 2.0])
-    """range of the colour factor"""
-    sharpness: list[float] = field(default_factory=lambda: [0.0, 3.0])
-    """range of the sharpness factor"""
-    flip: bool = False
-    """mirror both images and the truth left to right with probability one half (not in the paper)"""
-
-    def check(self) -> Faults:
-        """Yields (key, message) for every range that is none."""
-        for key in ("brightness", "contrast", "color", "sharpness"):
-            bounds = getattr(self, key)
-            if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
-                yield key, f"expected [low, high] with 0 <= low <= high, found {bounds}"
-
-
-@dataclass
-class DataConfig:
-    """What is trained and tested on (SPEC 5)."""
-
-    root: str = "datasets"
-    """folder that holds the data sets"""
-    train: list[DatasetConfig] = field(default_factory=list)
-    """training sets, used together"""
-    val: list[DatasetConfig] = field(default_factory=list)
-    """sets the best epoch is chosen on; empty: a held-out part of the training set"""
-    test: list[DatasetConfig] = field(default_factory=list)
-    """sets tools/test_net.py scores"""
-    holdout: float = 0.05
-    """share of the training set that is held out, chosen by a hash of the stem, when val is empty"""
-    workers: int = 4
-    """loader processes of each rank; 0 loads in the training process"""
-    normalize_thermal: bool = False
-    """standardise thermal images like RGB ones; false only scales them to 0-1, as the released code does"""
-    thermal_scale: Literal["image", "fixed"] = "image"
-    """16-bit thermal images: stretch each from its own minimum to its maximum, or divide all by 65535"""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def check(self) -> Faults:
-        """Yields (key, message) for every value out of range."""
-        if not 0 <= self.holdout < 1:
-            yield "holdout", f"expected a share from 0 to below 1, found {self.holdout}"
-        if self.workers < 0:
-            yield "workers", f"expected 0 or more, found {self.workers}"
 
 
 @dataclass
@@ -354,5 +271,5 @@ def _field_docs(kind: type) -> dict[str, str]:
     for statement, following in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
             assert isinstance(statement.target, ast.Name) and isinstance(following.value, ast.Constant)
-            docs[statement.target.id] = str(following.value.value)
+            docs[statement.target.id] = " ".join(str(following.value.value).split())
     return docs

@@ -20,6 +20,8 @@ import yaml
 from samsod.errors import UserError, nearest
 
 T = TypeVar("T")
+Faults = Iterator[tuple[str, str]]
+"""What a config dataclass's `check` yields: (key, message) for every value out of range."""
 
 BASE_KEY = "_base_"
 COMMAND_LINE = "command line"

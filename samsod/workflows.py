@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samsod.config import Config, DatasetConfig
+from samsod.config import Config
 from samsod.data.catalog import PairSet, find_family, find_set, hold_out
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
+from samsod.data_config import DatasetConfig
 from samsod.engine import distributed
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog

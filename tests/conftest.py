@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config import Config, DataConfig, DatasetConfig, ModelConfig, TrainConfig
+from samsod.config import Config, ModelConfig, TrainConfig
+from samsod.data_config import DataConfig, DatasetConfig
 from samsod.evaluation.figures import write_png
 
 torch.set_num_threads(2)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from samsod.config import Config, DatasetConfig, ModelConfig, load_config, to_yaml
+from samsod.config import Config, ModelConfig, load_config, to_yaml
+from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 
 ROOT = Path(__file__).parents[1]

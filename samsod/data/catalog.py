@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samsod.config import DatasetConfig
 from samsod.data.layout import CALLED, MODALITIES, find_folders, find_root
+from samsod.data_config import DatasetConfig
 from samsod.errors import UserError, nearest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")

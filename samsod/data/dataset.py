@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from samsod.config import AugmentConfig, DataConfig
 from samsod.data import transforms
 from samsod.data.catalog import PairSet, Triplet
 from samsod.data.images import Bytes, read_rgb, read_thermal, read_truth
+from samsod.data_config import AugmentConfig, DataConfig
 from samsod.errors import UserError
 
 Sample = dict[str, Any]
@@ -72,7 +72,7 @@ class PairDataset(Dataset[Sample]):
             UserError: A file cannot be used, or the three differ in size; one line.
         """
         epoch, index = (key.epoch, key.index) if isinstance(key, SampleKey) else (0, key)
-        images = read_images(self.triplets[index], self.data.thermal_scale)
+        images = read_images(self.triplets[index], self.data.thermal.scale)
         images = Images(*(transforms.resize(image, self.image_size) for image in images))
         if self.augment:
             # Nothing else may enter: the sample must not depend on the worker or the rank that loads it.
@@ -80,7 +80,7 @@ class PairDataset(Dataset[Sample]):
         truth = torch.from_numpy(images.ground_truth).to(torch.float32).div_(255).unsqueeze_(0)
         return {
             "rgb": transforms.to_tensor(images.rgb, normalize=True),
-            "thermal": transforms.to_tensor(images.thermal, normalize=self.data.normalize_thermal),
+            "thermal": transforms.to_tensor(images.thermal, normalize=self.data.thermal.normalize),
             "ground_truth": truth,
             "index": index,
         }

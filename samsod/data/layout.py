@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from samsod.config import DatasetConfig
+from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 
 # In the order of preference, and written as `_key` writes them.

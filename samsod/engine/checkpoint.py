@@ -26,7 +26,8 @@ PREFIX = "step_"
 
 FREE = (
     *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
-    *("data.root", "data.train", "data.val", "data.test", "data.workers"),
+    *("data.root", "data.train", "data.val", "data.test", "data.workers", "data.skip_bad"),
+    *("data.cache", "data.cache_gib", "data.cache_dir"),
     *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
     *("train.checkpoint_steps", "train.tensorboard", "train.keep", "train.resume"),
 )

@@ -70,7 +70,7 @@ def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config)
     for triplet, maps in predict(model, examples, alone, streams=True, sharded=False):
         truth = read_truth(triplet.ground_truth)
         grey = {name: to_grey(values, truth.shape, config.test.normalize_maps) for name, values in maps.items()}
-        thermal = read_thermal(triplet.thermal, config.data.thermal_scale)
+        thermal = read_thermal(triplet.thermal, config.data.thermal.scale)
         images = [
             read_rgb(triplet.rgb),
             thermal,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from samsod.config import DatasetConfig
 from samsod.data.catalog import FAMILIES, Family, PairSet, Triplet, find_family, find_set, hold_out
+from samsod.data_config import DatasetConfig
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]

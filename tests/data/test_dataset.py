@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config import AugmentConfig, DataConfig, DatasetConfig
 from samsod.data.catalog import PairSet, find_set
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.images import read_rgb, read_thermal
+from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -41,7 +41,7 @@ def test_a_sample_is_the_files_content(tmp_path: Path, make_set: MakeSet) -> Non
     truth = sample["ground_truth"]
     assert truth.shape == (1, 16, 16) and truth.dtype == torch.float32
     assert truth.unique().tolist() == [0, 1] and truth.sum() == 8 * 10
-    standard = dataset(root, normalize_thermal=True)[1]["thermal"].numpy()
+    standard = dataset(root, thermal=ThermalConfig(normalize=True))[1]["thermal"].numpy()
     assert np.allclose(standard, (thermal - IMAGENET[0]) / IMAGENET[1], atol=1e-5)
 
 
@@ -81,9 +81,9 @@ def test_the_modalities_are_augmented_apart(tmp_path: Path, make_set: MakeSet) -
     root = make_set(tmp_path, folders=("RGB", "T", "GT"), endings=(".png", ".png", ".png"))
     for stem in "abc":
         (root / "RGB" / f"{stem}.png").write_bytes((root / "T" / f"{stem}.png").read_bytes())
-    normal = dataset(root, normalize_thermal=True)[0]
+    normal = dataset(root, thermal=ThermalConfig(normalize=True))[0]
     assert torch.equal(normal["rgb"], normal["thermal"])
-    changed = dataset(root, augment=True, normalize_thermal=True)[0]
+    changed = dataset(root, augment=True, thermal=ThermalConfig(normalize=True))[0]
     assert not torch.equal(changed["rgb"], changed["thermal"])
 
 
@@ -114,7 +114,7 @@ def test_thermal_scale_reaches_the_reader(tmp_path: Path, make_set: MakeSet, wri
     root = make_set(tmp_path, height=8, width=8)
     write_image(root / "T" / "a.png", np.arange(64, dtype=np.uint16).reshape(8, 8) * 100)
     assert dataset(root, size=8)[0]["thermal"].max() == 1
-    assert dataset(root, size=8, thermal_scale="fixed")[0]["thermal"].max() == pytest.approx(25 / 255)
+    assert dataset(root, size=8, thermal=ThermalConfig(scale="fixed"))[0]["thermal"].max() == pytest.approx(25 / 255)
 
 
 @pytest.mark.parametrize(("folder", "file"), [("T", "a.png"), ("GT", "a.png")])

@@ -9,10 +9,10 @@ from typing import TypeVar
 import pytest
 import torch
 
-from samsod.config import DataConfig, DatasetConfig
 from samsod.data.catalog import find_set
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import TrainBatches, eval_loader, train_loader
+from samsod.data_config import DataConfig, DatasetConfig
 from samsod.errors import UserError
 
 MakeSet = Callable[..., Path]

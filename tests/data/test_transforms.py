@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config import AugmentConfig
 from samsod.data import transforms
 from samsod.data.images import read_rgb
+from samsod.data_config import AugmentConfig
 
 OPERATIONS = {
     "Brightness": transforms.adjust_brightness,

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from samsod.config import Config, DatasetConfig
+from samsod.config import Config
+from samsod.data_config import DatasetConfig
 from samsod.engine import distributed
 from samsod.engine.gradient_surgery import GradientHook, merge_rows, random_orders
 from samsod.engine.launch import launch
