@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from samsod.data import transforms
 from samsod.data.augment import WHOLE, Augmentation, Part, batch_sizes, cross_over, draw, over_expose
 from samsod.data.catalog import PairSet, Triplet
-from samsod.data.images import Bytes, cv2, read_rgb, read_truth, reduction, shrink
+from samsod.data.images import Bytes, cv2, read_rgb_reduced, read_truth, shrink
 from samsod.data.thermal import read_thermal
 from samsod.data_config import DataConfig, ThermalConfig
 from samsod.errors import UserError
@@ -173,8 +173,7 @@ def read_images(triplet: Triplet, thermal: ThermalConfig, least: int = 0) -> Ima
     Raises:
         UserError: A file cannot be used, or the thermal image or the truth has another size than the RGB image.
     """
-    reduce = reduction(triplet.rgb, least) if least else 1
-    rgb = read_rgb(triplet.rgb, reduce)
+    rgb, reduce = read_rgb_reduced(triplet.rgb, least)
     second = read_thermal(triplet.thermal, thermal, reduce)
     truth = shrink(read_truth(triplet.ground_truth).view(np.uint8) * np.uint8(255), reduce)
     images = Images(rgb, second, {"ground_truth": truth}, rgb.shape[1] / rgb.shape[0])

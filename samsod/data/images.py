@@ -36,7 +36,7 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_truth", "reduction", "shrink"]
+__all__ = ["Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_rgb_reduced", "read_truth", "shrink"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -56,25 +56,42 @@ _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END = 0xD9
-_HEAD = 2**16  # bytes of a file in which a JPEG's size is looked for
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those three hold tables
 
 
-def read_rgb(path: str | Path, reduce: int = 1) -> Bytes:
+def read_rgb(path: str | Path) -> Bytes:
     """Reads a colour image; grey ones are repeated to three channels, alpha is dropped, 16 bits become 8.
 
-    Args:
-        path: The file.
-        reduce: See `reduction`.
-
     Returns:
-        uint8, H×W×3 (both sides divided by `reduce`), red first.
+        uint8, H×W×3, red first.
 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; one line that names it.
     """
-    image, rest = _decode(Path(path), _AS_COLOR, reduce)
-    return shrink(_bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), rest)
+    return read_rgb_reduced(path, 0)[0]
+
+
+def read_rgb_reduced(path: str | Path, least: int) -> tuple[Bytes, int]:
+    """Reads a colour image; a JPEG is reduced while it is decoded, which is several times faster than resizing it.
+
+    Args:
+        path: The file.
+        least: Pixels that are to be left on either side; 0: all.
+
+    Returns:
+        As `read_rgb`, and by how much it was reduced: 8, 4 or 2, dividing both sides of a JPEG, else 1.
+
+    Raises:
+        UserError: As in `read_rgb`.
+    """
+    path = Path(path)
+    data = _read(path)
+    sides = _jpeg_size(data) if least else None
+    reduce = 1
+    if sides:
+        reduce = next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
+    image, _ = _decode(path, data, _AS_COLOR, reduce)
+    return _bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), reduce
 
 
 def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
@@ -91,26 +108,7 @@ def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
     Raises:
         UserError: As in `read_rgb`.
     """
-    return _decode(path, _AS_STORED, reduce)
-
-
-def reduction(path: Path, least: int) -> int:
-    """By how much a JPEG may be reduced while it is decoded, which is several times faster than resizing it.
-
-    Args:
-        path: The image, a JPEG or not.
-        least: Pixels that are to be left on either side.
-
-    Returns:
-        8, 4 or 2, dividing both sides; else 1, and for every file that is no JPEG or tells its size too late.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    sides = _jpeg_size(_read(path, _HEAD))
-    if sides is None:
-        return 1
-    return next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
+    return _decode(path, _read(path), _AS_STORED, reduce)
 
 
 def shrink(image: Bytes, factor: int) -> Bytes:
@@ -172,9 +170,8 @@ def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return image[:, :, 1]
 
 
-def _decode(path: Path, flags: int, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
+def _decode(path: Path, data: bytes, flags: int, reduce: int) -> tuple[npt.NDArray[Any], int]:
     """The decoded image, blue first, and the factor it is still to be shrunk by; see `decode_stored`."""
-    data = _read(path)
     if _is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
     if reduce > 1 and (sides := _jpeg_size(data)) and not any(side % reduce for side in sides):
@@ -192,10 +189,9 @@ def _decode(path: Path, flags: int, reduce: int = 1) -> tuple[npt.NDArray[Any], 
     return image, reduce
 
 
-def _read(path: Path, most: int = -1) -> bytes:
+def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(most)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -225,7 +221,8 @@ def _jpeg_ends(data: bytes) -> bool:
     Segments are skipped by their length, so that an end marker of an embedded thumbnail is not taken for the
     image's, nor bytes that a camera appended for another scan.
     """
-    return any(marker == _JPEG_END for marker, _ in _jpeg_segments(data))
+    # Ending on the marker is enough: were it a thumbnail's, there would be no scan yet, and decoding would fail.
+    return data.endswith(b"\xff\xd9") or any(marker == _JPEG_END for marker, _ in _jpeg_segments(data))
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
