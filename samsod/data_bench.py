@@ -203,7 +203,17 @@ def run(sets: Mapping[str, Sequence[Triplet]], sizes: Sequence[int], rounds: int
     """
     torch.set_num_threads(1)  # and not make_frugal: Pillow's processes would inherit it
     cv2.setNumThreads(0)
-    lines = _table("pairs", "size", "ours/CPU s", "Pillow/CPU s", "ratio", "ours/s", "Pillow/s", "|RGB|", "|thermal|")
+    lines = _table(
+        "pairs",
+        "size",
+        "ours/CPU s",
+        "Pillow/CPU s",
+        "ratio",
+        "ours/s",
+        "Pillow/s",
+        "RGB difference",
+        "thermal difference",
+    )
     rest = _table("pairs", "size", "workers", "ours/s", "Pillow/s", "ratio", "cached/s")
     for (name, triplets), size in itertools.product(sets.items(), sizes):
         dataset = PairDataset([PairSet(name, tuple(triplets))], size, DataConfig(), augment=True, seed=0)
@@ -226,8 +236,8 @@ def run(sets: Mapping[str, Sequence[Triplet]], sizes: Sequence[int], rounds: int
     return "\n".join(
         [
             "One process each, in turns: decode, augment, resize, normalise; samples per CPU second and per second.",
-            "|RGB|, |thermal|: mean absolute difference of the outputs in units of 0 to 1; in brackets when Pillow",
-            "resizes first too, so that only decoders and rounding are left.",
+            "Differences: mean absolute ones of the outputs, in units of 0 to 1; in brackets when Pillow resizes first",
+            "too, which leaves those of decoding and rounding: the rest is the order's doing.",
             *lines,
             "",
             "Through the loader, in batches of 4, by wall clock; cached: data.cache=memory, from the second epoch on.",
