@@ -7,10 +7,12 @@ the machine does slows both down. Torchvision would do the same things to the sa
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -130,25 +132,33 @@ def enlarge(triplets: Sequence[Triplet], folder: Path) -> list[Triplet]:
     return [_enlarged(triplet, folder) for triplet in triplets]
 
 
-def compare(dataset: PairDataset, rounds: int) -> tuple[Speed, Speed]:
-    """Takes every sample `rounds` times from us and from Pillow in turns, each in a process of its own.
+@contextmanager
+def processes() -> Iterator[tuple[Executor, Executor]]:
+    """A process for us, set up as a loader process is, and one for Pillow; both have one thread.
 
-    Ours is set up as a loader process is; both have one thread.
+    Both start from nothing: forked, they would inherit how this process's memory is laid out.
+    """
+    spawn = get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, spawn, make_frugal) as ours,
+        ProcessPoolExecutor(1, spawn, torch.set_num_threads, (1,)) as theirs,
+    ):
+        yield ours, theirs
+
+
+def compare(dataset: PairDataset, rounds: int, ours: Executor, theirs: Executor) -> tuple[Speed, Speed]:
+    """Takes every sample `rounds` times from us and from Pillow in turns, each in its own of `processes`.
 
     Returns:
         Our speed and Pillow's, each in its fastest round, which other programs disturbed least.
     """
-    fork = get_context("fork")
-    with (
-        ProcessPoolExecutor(1, fork, make_frugal) as our_process,
-        ProcessPoolExecutor(1, fork) as their_process,
-    ):
-        ours, theirs = [], []
-        for epoch in progress(range(rounds + 1), rounds + 1, f"{dataset.image_size} px"):
-            ours.append(our_process.submit(_round, dataset, epoch).result())
-            theirs.append(their_process.submit(_round, PillowDataset(dataset), epoch).result())
+    times: tuple[list[Speed], list[Speed]] = ([], [])
+    for epoch in progress(range(rounds + 1), rounds + 1, f"{dataset.image_size} px"):
+        times[0].append(ours.submit(_round, dataset, epoch).result())
+        times[1].append(theirs.submit(_round, PillowDataset(dataset), epoch).result())
     # The first round reads the files and fills the caches.
-    return tuple(Speed(*np.min(times[1:], axis=0).tolist()) for times in (ours, theirs))  # type: ignore[return-value]
+    our_speed, their_speed = (Speed(*np.min(each[1:], axis=0).tolist()) for each in times)
+    return our_speed, their_speed
 
 
 def _round(dataset: Any, epoch: int) -> Speed:
@@ -201,49 +211,48 @@ def run(sets: Mapping[str, Sequence[Triplet]], sizes: Sequence[int], rounds: int
         rounds: How often every pair is taken.
         workers: Numbers of loader processes to measure with; 0 loads in this one.
     """
-    torch.set_num_threads(1)  # and not make_frugal: Pillow's processes would inherit it
+    torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    lines = _table(
-        "pairs",
-        "size",
-        "ours/CPU s",
-        "Pillow/CPU s",
-        "ratio",
-        "ours/s",
-        "Pillow/s",
-        "RGB difference",
-        "thermal difference",
+    alone = _table(
+        *("pairs", "size", "ours/CPU s", "Pillow/CPU s", "ratio", "ours/s", "Pillow/s"),
+        *("RGB difference", "thermal difference"),
     )
-    rest = _table("pairs", "size", "workers", "ours/s", "Pillow/s", "ratio", "cached/s")
-    for (name, triplets), size in itertools.product(sets.items(), sizes):
-        dataset = PairDataset([PairSet(name, tuple(triplets))], size, DataConfig(), augment=True, seed=0)
-        ours, theirs = compare(dataset, rounds)
-        whole, order = differences(dataset)
-        lines.append(
-            f"| {name} | {size} | {1 / ours.cpu:.0f} | {1 / theirs.cpu:.0f} | {theirs.cpu / ours.cpu:.2f} "
-            f"| {1 / ours.wall:.0f} | {1 / theirs.wall:.0f} "
-            f"| {whole.rgb:.4f} ({order.rgb:.4f}) | {whole.thermal:.4f} ({order.thermal:.4f}) |"
-        )
-        cached = PairDataset([PairSet(name, tuple(triplets))], size, DataConfig(cache="memory"), augment=True, seed=0)
-        cached.use_cache()
-        for count in workers:
-            speeds = loader_speeds((dataset, PillowDataset(dataset), cached), count, rounds * len(dataset))
-            ours_s, theirs_s, cached_s = speeds
-            rest.append(
-                f"| {name} | {size} | {count} | {ours_s:.0f} | {theirs_s:.0f} | {ours_s / theirs_s:.2f} "
-                f"| {cached_s:.0f} |"
-            )
+    loaded = _table("pairs", "size", "workers", "ours/s", "Pillow/s", "ratio", "cached/s")
+    with processes() as (ours, theirs):
+        for (name, triplets), size in itertools.product(sets.items(), sizes):
+            dataset = PairDataset([PairSet(name, tuple(triplets))], size, DataConfig(), augment=True, seed=0)
+            speeds = compare(dataset, rounds, ours, theirs)
+            alone.append(f"| {name} | {size} | {_speeds(*speeds)} | {_differences(*differences(dataset))} |")
+            for count in workers:
+                loaded.append(f"| {name} | {size} | {count} | {_loader_row(dataset, count, rounds)} |")
     return "\n".join(
         [
             "One process each, in turns: decode, augment, resize, normalise; samples per CPU second and per second.",
             "Differences: mean absolute ones of the outputs, in units of 0 to 1; in brackets when Pillow resizes first",
             "too, which leaves those of decoding and rounding: the rest is the order's doing.",
-            *lines,
+            *alone,
             "",
-            "Through the loader, in batches of 4, by wall clock; cached: data.cache=memory, from the second epoch on.",
-            *rest,
+            "Through the loader, in batches of 4, by wall clock; cached: data.cache=memory, once filled.",
+            *loaded,
         ]
     )
+
+
+def _speeds(ours: Speed, theirs: Speed) -> str:
+    cpu = f"{1 / ours.cpu:.0f} | {1 / theirs.cpu:.0f} | {theirs.cpu / ours.cpu:.2f}"
+    return f"{cpu} | {1 / ours.wall:.0f} | {1 / theirs.wall:.0f}"
+
+
+def _differences(whole: Difference, ordered: Difference) -> str:
+    return f"{whole.rgb:.4f} ({ordered.rgb:.4f}) | {whole.thermal:.4f} ({ordered.thermal:.4f})"
+
+
+def _loader_row(dataset: PairDataset, workers: int, rounds: int) -> str:
+    cached = copy.copy(dataset)
+    cached.data = DataConfig(cache="memory")
+    cached.use_cache()
+    ours, theirs, again = loader_speeds((dataset, PillowDataset(dataset), cached), workers, rounds * len(dataset))
+    return f"{ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} | {again:.0f}"
 
 
 def _table(*columns: str) -> list[str]:
