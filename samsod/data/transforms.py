@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from samsod import imagenet
 from samsod.data.images import Bytes, cv2
 from samsod.data_config import AugmentConfig
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _LEVELS = np.arange(256, dtype=np.float32)
 _GREY = np.array([[19595, 38470, 7471]], np.float32) / 65536  # ITU-R 601 in 16 bits, as Pillow has it
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
@@ -122,7 +121,7 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     """
     result = np.empty((3, *image.shape[:2]), np.float32)
     for channel, plane in enumerate(cv2.split(image)):
-        mean, deviation = (IMAGENET_MEAN[channel], IMAGENET_STD[channel]) if normalize else (0.0, 1.0)
+        mean, deviation = (imagenet.MEAN[channel], imagenet.STD[channel]) if normalize else (0.0, 1.0)
         np.multiply(plane, np.float32(1 / (255 * deviation)), out=result[channel], dtype=np.float32)
         result[channel] -= np.float32(mean / deviation)
     return torch.from_numpy(result)
