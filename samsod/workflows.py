@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, find_family, find_set, hold_out
+from samsod.data.catalog import PairSet, find_set, hold_out
 from samsod.data.dataset import PairDataset
+from samsod.data.families import find_family
 from samsod.data.loader import TrainBatches, train_loader
 from samsod.data_config import DatasetConfig
 from samsod.engine import distributed
