@@ -24,6 +24,7 @@ from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.report import Results, run_test
 from samsod.files import check_writable
+from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import build_model
 
 
@@ -38,18 +39,45 @@ def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
     return found
 
 
+def scored_sets(items: Sequence[DatasetConfig], data_root: str, key: str) -> list[PairSet]:
+    """The sets of a list in the config that predictions are scored on.
+
+    Raises:
+        UserError: One cannot be used, or has scribbles: a saliency map cannot be scored by them.
+    """
+    found = find_sets(items, data_root)
+    faults = [
+        f"{key}: {pairs.name} has scribbles, which no saliency map can be scored by; name a set with full masks"
+        for pairs in found
+        if pairs.partial_labels
+    ]
+    if faults:
+        raise UserError("\n".join(faults))
+    return found
+
+
 def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
     """The sets to train on and those to validate on, found and checked.
 
+    Nothing is held out of a set with scribbles, so there may be none to validate on.
+
     Raises:
-        UserError: No training set, or one that cannot be used.
+        UserError: No training set, or one that cannot be used; or one with scribbles under a loss that takes all that
+            is not labelled for background.
     """
     if not config.data.train:
         raise UserError("data.train: lists no data set")
     train = find_sets(config.data.train, config.data.root)
+    scribbles = [pairs.name for pairs in train if pairs.partial_labels]
+    if scribbles and not getattr(build_loss(config.loss), "partial_labels", False):
+        raise UserError(
+            f"data.train: {' and '.join(scribbles)} has scribbles, and the loss {config.loss.name} would take all that "
+            "is not labelled for background; set loss.name to scribble"
+        )
     if config.data.val:
-        return train, find_sets(config.data.val, config.data.root)
-    parts = [(pairs.name, *hold_out(pairs.triplets, config.data.holdout)) for pairs in train]
+        return train, scored_sets(config.data.val, config.data.root, "data.val")
+    shares = [0.0 if pairs.partial_labels else config.data.holdout for pairs in train]
+    parts = [(pairs.name, *hold_out(pairs.triplets, share)) for pairs, share in zip(train, shares, strict=True)]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
     return kept, [PairSet(name, held) for name, _, held in parts if held]
 
@@ -89,7 +117,7 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets = find_sets(config.data.test, config.data.root)
+    sets = scored_sets(config.data.test, config.data.root, "data.test")
     model = build_model(config.model)
     load_model_state(model, content, checkpoint)
     return run_test(model.to(device), sets, config, output)

@@ -40,6 +40,11 @@ class PairSet:
     name: str
     triplets: tuple[Triplet, ...]
 
+    @property
+    def partial_labels(self) -> bool:
+        """Whether it has scribbles in the place of masks."""
+        return any(triplet.labelled for triplet in self.triplets)
+
 
 @dataclass(frozen=True)
 class FoundSet:

@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from samsod.data.images import Bytes, cv2
+from samsod import imagenet
+from samsod.data.images import Bytes, Mask, cv2
 from samsod.data_config import AugmentConfig
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _LEVELS = np.arange(256, dtype=np.float32)
 _GREY = np.array([[19595, 38470, 7471]], np.float32) / 65536  # ITU-R 601 in 16 bits, as Pillow has it
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
@@ -110,6 +109,25 @@ def resize(image: Bytes, size: int) -> Bytes:
     return image
 
 
+def resize_scribbles(foreground: Bytes, labelled: Bytes, size: int) -> tuple[Bytes, Bytes]:
+    """Resizes strokes to a square without losing thin ones.
+
+    Args:
+        foreground: uint8, H×W, not 0 where a stroke says foreground; counts only where `labelled` does.
+        labelled: uint8, H×W, not 0 where any stroke is.
+        size: Side of the square in pixels.
+
+    Returns:
+        Both uint8, size×size, 0 and 255: a pixel is labelled where a stroke covers any of it, and foreground where that
+        is at least half of what is labelled.
+    """
+    known = _coverage(labelled > 0, size)
+    stroke = _coverage((foreground > 0) & (labelled > 0), size)
+    is_labelled = known > 0
+    is_foreground = is_labelled & (2 * stroke >= known * (1 - 1e-5))  # sums of the same areas may round apart
+    return is_foreground.astype(np.uint8) * np.uint8(255), is_labelled.astype(np.uint8) * np.uint8(255)
+
+
 def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     """Turns an image into the network's input.
 
@@ -122,10 +140,17 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     """
     result = np.empty((3, *image.shape[:2]), np.float32)
     for channel, plane in enumerate(cv2.split(image)):
-        mean, deviation = (IMAGENET_MEAN[channel], IMAGENET_STD[channel]) if normalize else (0.0, 1.0)
+        mean, deviation = (imagenet.MEAN[channel], imagenet.STD[channel]) if normalize else (0.0, 1.0)
         np.multiply(plane, np.float32(1 / (255 * deviation)), out=result[channel], dtype=np.float32)
         result[channel] -= np.float32(mean / deviation)
     return torch.from_numpy(result)
+
+
+def _coverage(mask: Mask, size: int) -> npt.NDArray[np.float32]:
+    """Which share of each pixel of a square the mask covers, 0 to 1."""
+    height, width = mask.shape
+    shrunk = cv2.resize(mask.astype(np.float32), (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32, copy=False)
 
 
 def _look_up(image: Bytes, degenerate: float, factor: float) -> Bytes:
