@@ -28,11 +28,12 @@ def main() -> None:
     from samsod.data.check import check_set
     from samsod.data.check_report import HEADING, as_json, faults_of, notes_of, table_rows
     from samsod.data.recognise import recognise
+    from samsod.data_config import ThermalConfig
     from samsod.engine.log import progress
     from samsod.evaluation.tables import text_table
 
     found = recognise(args.root, args.set)
-    checked = [check_set(one, args.processes, progress) for one in found.sets]
+    checked = [check_set(one, ThermalConfig(), args.processes, progress) for one in found.sets]
     if args.json:
         print(json.dumps(as_json(found, checked), indent=1))
     else:

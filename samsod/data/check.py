@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from samsod.data.catalog import FoundSet, PairSet
+from samsod.data.catalog import FoundSet, Triplet
 from samsod.data.inspection import PairFacts, inspect_pairs
+from samsod.data_config import ThermalConfig
 
 Watch = Callable[[Iterable[PairFacts], int, str], Iterable[PairFacts]]
 """Passes facts on and shows how far they are: `samsod.engine.log.progress`."""
@@ -30,28 +31,23 @@ class CheckedSet:
     facts: tuple[PairFacts, ...]
 
     @property
-    def label(self) -> str:
-        """Its name and part."""
-        return " ".join(filter(None, (self.found.pairs.name, self.found.config.split)))
-
-    @property
     def faults(self) -> list[str]:
         """One line for every reason why it cannot be used as it is, each naming a file."""
         unmatched = [str(one) for one in self.found.unmatched]
         return unmatched + [fault for facts in self.facts for fault in facts.faults]
 
     @property
-    def usable(self) -> PairSet:
+    def usable(self) -> tuple[Triplet, ...]:
         """The pairs without fault."""
         pairs = zip(self.found.pairs.triplets, self.facts, strict=True)
-        return PairSet(self.found.pairs.name, tuple(triplet for triplet, facts in pairs if not facts.faults))
+        return tuple(triplet for triplet, facts in pairs if not facts.faults)
 
 
-def check_set(found: FoundSet, processes: int, watch: Watch) -> CheckedSet:
+def check_set(found: FoundSet, thermal: ThermalConfig, processes: int, watch: Watch) -> CheckedSet:
     """Reads every file of a set; see `inspect_pairs`."""
     triplets = found.pairs.triplets
-    label = CheckedSet(found, ()).label
-    return CheckedSet(found, tuple(watch(inspect_pairs(triplets, processes), len(triplets), f"checking {label}")))
+    facts = inspect_pairs(triplets, thermal, processes)
+    return CheckedSet(found, tuple(watch(facts, len(triplets), f"checking {found.label}")))
 
 
 def notes_on(checked: CheckedSet) -> Iterator[str]:
@@ -84,7 +80,7 @@ def in_training_too(test: CheckedSet, checked: Iterable[CheckedSet]) -> dict[str
         known = _by_digest(train.facts) if _trains(train) else {}
         same = {fact.stem: known[fact.digest][0] for fact in test.facts if fact.digest in known}
         if same:
-            shared[train.label] = same
+            shared[train.found.label] = same
     return shared
 
 

@@ -34,10 +34,10 @@ def faults_of(found: Recognised, checked: Sequence[CheckedSet]) -> list[str]:
 def notes_of(found: Recognised, checked: Sequence[CheckedSet]) -> Iterator[str]:
     """Every note, one line each."""
     for one in checked:
-        yield from (f"{one.label}: {note}" for note in notes_on(one))
+        yield from (f"{one.found.label}: {note}" for note in notes_on(one))
         for train, stems in in_training_too(one, checked).items():
             same = [f"{there} = {here}" for here, there in stems.items()]
-            yield f"{one.label}: {len(same)} RGB images are in {train} too: {some_of(same)}"
+            yield f"{one.found.label}: {len(same)} RGB images are in {train} too: {some_of(same)}"
     yield from found.notes
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samsod.data.catalog import Triplet
+from samsod.data.dataset import read_images
 from samsod.data.images import Bytes, cv2, read_rgb, read_stored, read_thermal, read_truth
+from samsod.data_config import ThermalConfig
 from samsod.errors import UserError
 
 Read = TypeVar("Read")
@@ -50,22 +53,17 @@ class PairFacts(NamedTuple):
     digest: str
 
 
-def inspect_pair(triplet: Triplet) -> PairFacts:
+def inspect_pair(triplet: Triplet, thermal: ThermalConfig) -> PairFacts:
     """Reads all files of a pair. Nothing is raised for a bad file: it is one of the facts."""
     faults: list[str] = []
     rgb = _attempt(read_rgb, triplet.rgb, faults)
-    thermal = _attempt(_read_second, triplet.thermal, faults)
+    second = _attempt(lambda path: _read_second(path, thermal), triplet.thermal, faults)
     truth = _attempt(read_truth, triplet.ground_truth, faults)
     labelled = _attempt(read_truth, triplet.labelled, faults) if triplet.labelled else None
     unreadable = len(faults)
-    if rgb is not None:
-        others = {triplet.thermal: thermal, triplet.ground_truth: truth, triplet.labelled: labelled}
-        for path, image in others.items():
-            if path and image is not None and image.shape[:2] != rgb.shape[:2]:
-                faults.append(
-                    f"{path} has {image.shape[1]}x{image.shape[0]} pixels, "
-                    f"but {triplet.rgb} has {rgb.shape[1]}x{rgb.shape[0]}"
-                )
+    shapes = {image.shape[:2] for image in (rgb, second, truth, labelled) if image is not None}
+    if not unreadable and (len(shapes) > 1 or triplet.labelled):
+        _attempt(lambda _: read_images(triplet, thermal.scale), triplet.rgb, faults)
     both = truth is not None and labelled is not None and truth.shape == labelled.shape
     return PairFacts(
         triplet.stem,
@@ -73,7 +71,7 @@ def inspect_pair(triplet: Triplet) -> PairFacts:
         unreadable,
         None if rgb is None else (rgb.shape[1], rgb.shape[0]),
         (_format(triplet.rgb), _format(triplet.thermal), _format(triplet.ground_truth)),
-        "" if thermal is None else _kind(thermal),
+        "" if second is None else _kind(second),
         "" if truth is None else _mask_values(read_stored(triplet.ground_truth)),
         truth is not None and not truth.any(),
         bool(both and (truth & ~labelled).any()),  # type: ignore[operator]
@@ -81,11 +79,12 @@ def inspect_pair(triplet: Triplet) -> PairFacts:
     )
 
 
-def inspect_pairs(triplets: Sequence[Triplet], processes: int = 0) -> Iterator[PairFacts]:
+def inspect_pairs(triplets: Sequence[Triplet], thermal: ThermalConfig, processes: int) -> Iterator[PairFacts]:
     """Inspects pairs, in order.
 
     Args:
         triplets: The pairs.
+        thermal: How the second modality is read.
         processes: How many processes read them; 0: one for each core this process may use, 1: this one.
 
     Raises:
@@ -93,11 +92,11 @@ def inspect_pairs(triplets: Sequence[Triplet], processes: int = 0) -> Iterator[P
     """
     count = min(processes or _cores(), len(triplets))
     if count <= 1:
-        yield from map(inspect_pair, triplets)
+        yield from (inspect_pair(triplet, thermal) for triplet in triplets)
         return
     pool = ProcessPoolExecutor(count, initializer=_prepare, initargs=(os.getpid(),))
     try:
-        yield from pool.map(inspect_pair, triplets, chunksize=8)
+        yield from pool.map(inspect_pair, triplets, repeat(thermal), chunksize=8)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -128,9 +127,9 @@ def _attempt(read: Callable[[Path], Read], path: Path, faults: list[str]) -> Rea
         return None
 
 
-def _read_second(path: Path) -> npt.NDArray[np.generic]:
+def _read_second(path: Path, thermal: ThermalConfig) -> npt.NDArray[np.generic]:
     """The image as it is stored, if training can read it."""
-    read_thermal(path)
+    read_thermal(path, thermal.scale)
     return read_stored(path)
 
 
