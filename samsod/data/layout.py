@@ -176,10 +176,13 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
 
     Without such a name it is not taken for one: `split: train` and `split: test` would give the same images.
     """
-    names = root.resolve().parts[-2:]
-    words = {word for name in names for word in (*re.split(r"[-_ ]", name.lower()), _key(name))}
-    own = {_key(name) for name in _joined(set_names, parts)}
-    return not words.isdisjoint(parts) or not own.isdisjoint(_key(name) for name in names)
+    folder = root.resolve()
+    own = {_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
+    above = _key(folder.parent.name)
+    joined = {_key(name) for name in _joined(set_names, parts)}
+    if own.isdisjoint(_ALL_PARTS) and joined.isdisjoint(own):
+        return above in parts or above in joined
+    return not own.isdisjoint((*parts, *joined))
 
 
 def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:

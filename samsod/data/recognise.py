@@ -59,11 +59,11 @@ def recognise(root: Path, family_name: str = "") -> Recognised:
 
 
 def _find_published(found: Recognised, family: Family, root: Path, wanted: bool) -> None:
-    configs = {split: [DatasetConfig(family.name, split)] for split in family.splits}
-    if wanted or bears_name(root, family):
-        for split, places in configs.items():
-            places.append(DatasetConfig(family.name, split, root=str(root)))
-    tried = {split: _first_that_fits(places, family, root) for split, places in configs.items()}
+    # The folder itself comes first where it has the set's name, and is looked at last where the set was asked for.
+    itself = bears_name(root, family)
+    places = [str(root)] * itself + [""] + [str(root)] * (wanted and not itself)
+    configs = {split: [DatasetConfig(family.name, split, root=place) for place in places] for split in family.splits}
+    tried = {split: _first_that_fits(configs[split], family, root) for split in family.splits}
     absent = {split: result for split, result in tried.items() if isinstance(result, Absent)}
     for config in tried.values():
         if isinstance(config, DatasetConfig):
@@ -76,7 +76,7 @@ def _find_published(found: Recognised, family: Family, root: Path, wanted: bool)
 
 
 def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -> DatasetConfig | Absent:
-    """The first config whose folders are all there, or why the one that came closest does not fit."""
+    """The first config whose folders are all there, or why the first of all does not fit."""
     absent: list[Absent] = []
     for config in configs:
         try:
@@ -86,7 +86,7 @@ def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -
             absent.append(fault)
         except UserError:
             return config  # to be met again, and reported, when its files are paired
-    return next((fault for fault in absent if not isinstance(fault, NoPlace)), absent[0])
+    return absent[0]
 
 
 def _find_own(found: Recognised, families: list[Family], root: Path) -> bool:
