@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -96,13 +97,28 @@ def inspect_pairs(triplets: Sequence[Triplet], thermal: ThermalConfig, processes
         return
     pool = ProcessPoolExecutor(count, initializer=_prepare, initargs=(os.getpid(),))
     try:
-        yield from pool.map(inspect_pair, triplets, repeat(thermal), chunksize=8)
+        with _uninterrupted():
+            facts = pool.map(inspect_pair, triplets, repeat(thermal), chunksize=8)
+        yield from facts
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C off to the block's end: a pool that is cut short while it starts cannot be shut down."""
+    asked: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _prepare(parent: int) -> None:
