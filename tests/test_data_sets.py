@@ -94,6 +94,7 @@ def test_all_ranks_get_what_rank_0_found(tmp_path: Path, pairs_folder: Path) -> 
 
 def test_training_and_testing_without_the_bad_pairs(config: Config, pairs_folder: Path, tmp_path: Path) -> None:
     expected = spoil(pairs_folder)
+    config.model.image_size = 32
     config.data.skip_bad, config.data.holdout, config.train.steps, config.test.contact_sheet = True, 0, 1, 0
     train(config, CPU)
     log = (Path(config.output) / "log.txt").read_text()

@@ -58,7 +58,7 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
     groups = [group for group in _by_digest(facts).values() if len(group) > 1]
     if groups:
         repeated = sum(map(len, groups)) - len(groups)
-        yield f"{repeated} RGB images are there more than once: {some_of([' = '.join(group) for group in groups])}"
+        yield f"{repeated} RGB images are there more than once: {some_of([_same(group) for group in groups])}"
     kinds = Counter(fact.second for fact in facts if fact.second)
     if len(kinds) > 1:
         called = found.family.roles["thermal"].called
@@ -99,6 +99,10 @@ def _by_digest(facts: Iterable[PairFacts]) -> dict[str, list[str]]:
         if fact.digest:
             stems[fact.digest].append(fact.stem)
     return stems
+
+
+def _same(stems: Sequence[str], shown: int = 3) -> str:
+    return " = ".join([*stems[:shown], *(["..."] if len(stems) > shown else [])])
 
 
 def some_of(items: Sequence[str], shown: int = 5) -> str:

@@ -213,3 +213,16 @@ def test_nothing_to_recognise(tmp_path: Path, one_line: OneLine) -> None:
     (tmp_path / "holiday").mkdir()
     message = one_line(recognise, tmp_path)
     assert message.startswith(f"{tmp_path}: no data set is recognised (VT5000, ") and "holiday" in message
+
+
+def test_real_images(shared_data: Path) -> None:
+    found = recognise(shared_data)
+    assert names(found) == ["folders crackvid", "folders rgbflow train", "folders rgbflow test"]
+    (note,) = found.notes
+    assert f"no folder of masks in {shared_data / 'pairs'};" in note
+    found.sets = [found.sets[2]]
+    checked = [check_set(found.sets[0], ThermalConfig(), 1, silent)]
+    assert faults_of(found, checked) == []
+    cells = row(found, checked)
+    assert [cells[key] for key in ("pairs", "expected", "size")] == ["60", "-", "640x360"]
+    assert (cells["second modality"], cells["truth"]) == ("jpg 8 bit colour", "png 0/255")
