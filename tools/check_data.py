@@ -1,4 +1,4 @@
-"""Checks data sets: `python tools/check_data.py --root DIR [--set NAME] [--json] [--processes N]`."""
+"""Checks data sets: `python tools/check_data.py --root DIR [--set NAME] [--thermal FOLDER] [--json] ...`."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,7 @@ def main() -> None:
     parser = OneLineParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data sets, or one set's")
     parser.add_argument("--set", default="", metavar="NAME", help="the one family to look for, e.g. vt5000 or folders")
+    parser.add_argument("--thermal", default="", metavar="FOLDER", help="folder of the second modality, e.g. D")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--processes", type=int, default=0, metavar="N", help="processes that read; 0: all cores")
     args = parser.parse_args()
@@ -32,7 +33,7 @@ def main() -> None:
     from samsod.engine.log import progress
     from samsod.evaluation.tables import text_table
 
-    found = recognise(args.root, args.set)
+    found = recognise(args.root, args.set, args.thermal)
     checked = [check_set(one, ThermalConfig(), args.processes, progress) for one in found.sets]
     if args.json:
         print(json.dumps(as_json(found, checked), indent=1))

@@ -58,16 +58,16 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
     groups = [group for group in _by_digest(facts).values() if len(group) > 1]
     if groups:
         repeated = sum(map(len, groups)) - len(groups)
-        yield f"{repeated} RGB images are there more than once: {some_of([_same(group) for group in groups])}"
+        yield f"RGB images that are there more than once ({repeated}): {some_of([_same(group) for group in groups])}"
     kinds = Counter(fact.second for fact in facts if fact.second)
     if len(kinds) > 1:
         called = found.family.roles["thermal"].called
         yield f"its {called}s differ in kind: {', '.join(f'{count} of {kind}' for kind, count in kinds.most_common())}"
     empty, stray = ([fact.stem for fact in facts if getattr(fact, flag)] for flag in ("empty", "stray"))
     if empty:
-        yield f"{len(empty)} pairs without any foreground: {some_of(empty)}"
+        yield f"pairs without any foreground ({len(empty)}): {some_of(empty)}"
     if stray:
-        yield f"{len(stray)} pairs with foreground strokes outside the labelled region: {some_of(stray)}"
+        yield f"pairs with foreground strokes outside the labelled region ({len(stray)}): {some_of(stray)}"
 
 
 def in_training_too(test: CheckedSet, checked: Iterable[CheckedSet]) -> dict[str, dict[str, str]]:

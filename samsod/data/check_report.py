@@ -37,7 +37,7 @@ def notes_of(found: Recognised, checked: Sequence[CheckedSet]) -> Iterator[str]:
         yield from (f"{one.found.label}: {note}" for note in notes_on(one))
         for train, stems in in_training_too(one, checked).items():
             same = [f"{there} = {here}" for here, there in stems.items()]
-            yield f"{one.found.label}: {len(same)} RGB images are in {train} too: {some_of(same)}"
+            yield f"{one.found.label}: RGB images that are in {train} too ({len(same)}): {some_of(same)}"
     yield from found.notes
 
 
@@ -55,7 +55,6 @@ def as_json(found: Recognised, checked: Sequence[CheckedSet]) -> dict[str, Any]:
 
 def _row(one: CheckedSet, checked: Sequence[CheckedSet]) -> dict[str, Any]:
     found, facts = one.found, one.facts
-    unreadable = sum(fact.unreadable for fact in facts)
     formats = ["+".join(sorted({fact.formats[i] for fact in facts})) for i in range(3)]
     shared = in_training_too(one, checked)
     cells = (
@@ -67,9 +66,9 @@ def _row(one: CheckedSet, checked: Sequence[CheckedSet]) -> dict[str, Any]:
         formats[0],
         _with_kinds(formats[1], (fact.second for fact in facts)),
         _with_kinds(formats[2], (fact.mask for fact in facts)),
-        unreadable,
+        sum(fact.unreadable for fact in facts),
         len(found.unmatched),
-        sum(len(fact.faults) for fact in facts) - unreadable,
+        sum(fact.sizes_differ for fact in facts),
         len({stem for same in shared.values() for stem in same}),
     )
     return dict(zip(HEADING, cells, strict=True))

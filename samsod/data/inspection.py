@@ -33,6 +33,7 @@ class PairFacts(NamedTuple):
         stem: Its stem.
         faults: One line for every reason why it cannot be used, each naming a file.
         unreadable: How many of its files cannot be read.
+        sizes_differ: Whether its files differ in size.
         size: Width and height of the RGB image; None when it cannot be read.
         formats: The files' formats by their endings: RGB, second modality, truth.
         second: Bits and channels of the second modality, such as `16 bit`; empty when it cannot be read.
@@ -45,6 +46,7 @@ class PairFacts(NamedTuple):
     stem: str
     faults: tuple[str, ...]
     unreadable: int
+    sizes_differ: bool
     size: tuple[int, int] | None
     formats: tuple[str, str, str]
     second: str
@@ -70,6 +72,7 @@ def inspect_pair(triplet: Triplet, thermal: ThermalConfig) -> PairFacts:
         triplet.stem,
         tuple(faults),
         unreadable,
+        len(shapes) > 1,
         None if rgb is None else (rgb.shape[1], rgb.shape[0]),
         (_format(triplet.rgb), _format(triplet.thermal), _format(triplet.ground_truth)),
         "" if second is None else _kind(second),

@@ -35,7 +35,7 @@ class Absent(UserError):
 
 
 class NoPlace(Absent):
-    """The data sets' folder holds none that goes by the set's name."""
+    """The data sets' folder holds none that goes by the set's name, or the set's none of the part."""
 
 
 def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout:
@@ -65,9 +65,9 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout
 
 
 def bears_name(folder: Path, family: Family) -> bool:
-    """Whether a folder goes by one of the names of a published set, with or without its part."""
+    """Whether a folder goes by one of the names of a published set, with or without its part, but not the part's."""
     names = [*family.folders, *_joined(family.folders, _ALL_PARTS)]
-    return _key(folder.resolve().name) in {_key(name) for name in names}
+    return _key(folder.resolve().name) in {_key(name) for name in names}.difference(_ALL_PARTS)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -111,18 +111,24 @@ def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Iter
 def _folders(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
     if not config.split:
         return _whole(config, family, root)
-    parts = PARTS[config.split]
+    parts, roles = PARTS[config.split], family.roles
     above = next(iter([*_children(root, parts), *_children(root, _joined(family.folders, parts))]), None)
     if above is not None:
         return _role_folders(config, family, above)
+    is_part = _is_part(root, family.folders, parts)
+    if not is_part and not any(getattr(config, name) or _children(root, role.names) for name, role in roles.items()):
+        raise _no_part(config, root)
     folders = _role_folders(config, family, root)
     below = {role: next(iter(_children(folder, parts)), None) for role, folder in folders.items()}
     found = {role: folder for role, folder in below.items() if folder is not None}
     lacking = [role for role in folders if role not in found and not _given(config, role)]
-    if not lacking or (not found and _is_part(root, family.folders, parts)):
+    if not lacking or (not found and is_part):
         return {**folders, **found}
-    place = folders[lacking[0]] if found else root
-    raise Absent(
+    raise _no_part(config, folders[lacking[0]]) if found else _no_part(config, root)
+
+
+def _no_part(config: DatasetConfig, place: Path) -> NoPlace:
+    return NoPlace(
         f"{config.family}: no folder {config.split} in {place}; {_there(place)}; a folder that holds "
         f"the {config.split} part alone must have {config.split!r} in its name"
     )

@@ -17,17 +17,19 @@ class Recognised:
     """What was found in a folder.
 
     Attributes:
+        thermal: The folder of the second modality that was asked for.
         sets: The sets and parts of sets whose folders are all there.
         faults: One line for every set that is there and cannot be paired.
         notes: One line for every part of a set, and every folder, that was not recognised.
     """
 
+    thermal: str = ""
     sets: list[FoundSet] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def recognise(root: Path, family_name: str = "") -> Recognised:
+def recognise(root: Path, family_name: str = "", thermal: str = "") -> Recognised:
     """Finds every set of the catalog in a folder as training would with `data.root` there, and other RGB/T/GT trees.
 
     The folder may also be a set itself, and those in it trees of one's own, which are families `folders` and
@@ -36,6 +38,7 @@ def recognise(root: Path, family_name: str = "") -> Recognised:
     Args:
         root: The folder.
         family_name: The one family to look for; empty: all.
+        thermal: Folder of the second modality in every set; empty: the usual names are tried.
 
     Raises:
         UserError: No such folder or family, or nothing was recognised.
@@ -46,7 +49,7 @@ def recognise(root: Path, family_name: str = "") -> Recognised:
     published = [family for family in families if family.folders]
     # With a folder for the labelled region beside it, what could be a mask is taken for strokes.
     own = sorted((family for family in families if not family.folders), key=lambda family: not family.scribbles)
-    found = Recognised()
+    found = Recognised(thermal)
     for family in published:
         _find_published(found, family, root, wanted=bool(family_name))
     if own and not _at_home(found, root) and not _find_own(found, own, root):
@@ -62,17 +65,21 @@ def _find_published(found: Recognised, family: Family, root: Path, wanted: bool)
     # The folder itself comes first where it has the set's name, and is looked at last where the set was asked for.
     itself = bears_name(root, family)
     places = [str(root)] * itself + [""] + [str(root)] * (wanted and not itself)
-    configs = {split: [DatasetConfig(family.name, split, root=place) for place in places] for split in family.splits}
+    configs = {
+        split: [DatasetConfig(family.name, split, place, thermal=found.thermal) for place in places]
+        for split in family.splits
+    }
     tried = {split: _first_that_fits(configs[split], family, root) for split in family.splits}
     absent = {split: result for split, result in tried.items() if isinstance(result, Absent)}
     for config in tried.values():
         if isinstance(config, DatasetConfig):
             _add(found, config, root)
-    there = [str(fault) for fault in absent.values() if not isinstance(fault, NoPlace)]
-    if len(absent) < len(tried):
-        found.notes += [f"{family.folders[0]}: the {split} part was not found" for split in absent]
-    elif there or wanted:
-        found.faults.append(there[0] if there else str(next(iter(absent.values()))))
+    found.faults += [str(fault) for fault in absent.values() if not isinstance(fault, NoPlace)]
+    missing = {split: fault for split, fault in absent.items() if isinstance(fault, NoPlace)}
+    if len(missing) < len(tried):
+        found.notes += [f"{family.folders[0]}: the {split} part was not found" for split in missing]
+    elif wanted or any(bears_name(folder, family) for folder in (root, *subfolders(root))):
+        found.faults.append(str(next(iter(missing.values()))))
 
 
 def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -> DatasetConfig | Absent:
@@ -92,7 +99,7 @@ def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -
 def _find_own(found: Recognised, families: list[Family], root: Path) -> bool:
     name = root.resolve().name
     for family in families:
-        configs = [DatasetConfig(family.name, split, str(root), name) for split in family.splits]
+        configs = [DatasetConfig(family.name, split, str(root), name, thermal=found.thermal) for split in family.splits]
         fitting = [config for config in configs if isinstance(_first_that_fits([config], family, root), DatasetConfig)]
         # With its parts below the folders of images, the whole seems to fit too.
         fitting = [config for config in fitting if config.split] or fitting

@@ -95,7 +95,7 @@ def test_kinds_sizes_and_masks(tmp_path: Path, make_set: MakeSet, write_image: W
     assert cells["truth"] == "bmp+png 0/255 + 0 + 0/1 + 0/255 soft"
     notes = list(notes_of(found, checked))
     assert "SIP: its depth images differ in kind: 2 of 8 bit, 1 of 16 bit, 1 of 8 bit x3, 1 of 8 bit colour" in notes
-    assert "SIP: 1 pairs without any foreground: a" in notes
+    assert "SIP: pairs without any foreground (1): a" in notes
 
 
 def test_duplicates_are_found_by_what_is_decoded(tmp_path: Path, make_set: MakeSet, write_image: Write) -> None:
@@ -113,8 +113,8 @@ def test_duplicates_are_found_by_what_is_decoded(tmp_path: Path, make_set: MakeS
     found, checked = check(tmp_path)
     assert [cells["in training too"] for cells in map(row, [found] * 2, [checked] * 2, (0, 1))] == ["0", "1"]
     notes = list(notes_of(found, checked))
-    assert "VT5000 train: 1 RGB images are there more than once: a = c" in notes
-    assert "VT5000 test: 1 RGB images are in VT5000 train too: a = y" in notes
+    assert "VT5000 train: RGB images that are there more than once (1): a = c" in notes
+    assert "VT5000 test: RGB images that are in VT5000 train too (1): a = y" in notes
     assert faults_of(found, checked) == []
     assert json.loads(json.dumps(as_json(found, checked)))["usable"] is True
 
@@ -126,7 +126,9 @@ def test_scribbles(tmp_path: Path, make_set: MakeSet, write_image: Write) -> Non
         region[:rows] = 255
         write_image(root / "mask" / f"{stem}.png", region)
     found, checked = check(tmp_path)
-    assert "RGBT-S: 2 pairs with foreground strokes outside the labelled region: b, c" in list(notes_of(found, checked))
+    assert "RGBT-S: pairs with foreground strokes outside the labelled region (2): b, c" in list(
+        notes_of(found, checked)
+    )
     (fault,) = faults_of(found, checked)
     assert fault.startswith(f"{root / 'GT' / 'c.png'}: most of its foreground lies outside the labelled region of")
 
@@ -202,10 +204,26 @@ def test_a_set_that_is_there_but_broken(tmp_path: Path, make_set: MakeSet) -> No
     make_set(tmp_path / "VT821")
     for path in (tmp_path / "VT821" / "T").iterdir():
         path.unlink()
+    make_set(tmp_path / "VT5000" / "Test")
+    make_set(tmp_path / "VT5000" / "Train", folders=("RGB", "T", "edges"))
+    (tmp_path / "NJU2K" / "raw").mkdir(parents=True)
     found = recognise(tmp_path)
-    assert found.sets == [] and len(found.faults) == 2
-    assert found.faults[0].startswith(f"vt1000: no folder of masks in {root}; looked for GT, ")
-    assert found.faults[1].startswith(f"{tmp_path / 'VT821' / 'T'}: holds no image")
+    assert names(found) == ["vt5000 VT5000 test"]
+    starts = (
+        f"vt5000: no folder of masks in {tmp_path / 'VT5000' / 'Train'}; looked for GT, ",
+        f"vt1000: no folder of masks in {root}; looked for GT, ",
+        f"{tmp_path / 'VT821' / 'T'}: holds no image",
+        f"nju2k: no folder train in {tmp_path / 'NJU2K'}; there are: raw; ",
+    )
+    assert len(found.faults) == len(starts) and all(map(str.startswith, found.faults, starts))
+
+
+def test_the_second_modality_may_be_chosen(tmp_path: Path, make_set: MakeSet) -> None:
+    root = make_set(tmp_path / "mine")
+    make_set(root, "abc", folders=("RGB", "D", "GT"))
+    for asked, folder in (("", "T"), ("D", "D")):
+        (one,) = recognise(tmp_path, thermal=asked).sets
+        assert one.layout.folders["thermal"] == root / folder
 
 
 def test_nothing_to_recognise(tmp_path: Path, one_line: OneLine) -> None:

@@ -135,4 +135,7 @@ def test_a_broken_set_does_not_hide_a_whole_one(tmp_path: Path, one_line: OneLin
     touch(tmp_path / "TestDataset" / "NLPR", *DEPTH, stems="xy")
     assert stems(DatasetConfig("nlpr", "test"), tmp_path) == "xy"
     message = one_line(find_set, DatasetConfig("nlpr", "train"), str(tmp_path))
-    assert message.startswith(f"nlpr: no folder of RGB images in {tmp_path / 'NLPR'}; looked for RGB, ")
+    assert message == (
+        f"nlpr: no folder train in {tmp_path / 'NLPR'}; there are: Test; "
+        "a folder that holds the train part alone must have 'train' in its name"
+    )
