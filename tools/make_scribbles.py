@@ -18,13 +18,16 @@ def main() -> None:
         "--width", type=int, metavar="PX", help="of the strokes (default: a hundredth of the image's shorter side)"
     )
     args = parser.parse_args()
-    if args.seed < 0 or (args.width is not None and args.width < 1):
-        raise UserError(f"--seed {args.seed} --width {args.width}: expected 0 or more, and 1 or more")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
+    if args.width is not None and args.width < 1:
+        raise UserError(f"--width {args.width}: expected 1 or more")
     from samsod.data import scribbles
+
+    masks = scribbles.find_masks(args.gt)
     from samsod.engine.log import progress
     from samsod.evaluation.figures import contact_sheet, write_png
 
-    masks = scribbles.find_masks(args.gt)
     shown = progress(masks, len(masks), "scribbling")
     foreground, labelled = scribbles.make_scribbles(shown, args.output, args.seed, args.width)
     config, pairs = scribbles.as_config(args.gt, args.output)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from samsod.data.images import read_truth
-from samsod.data.scribbles import find_masks, make_scribbles, scribble, scribble_file
+from samsod.data.scribbles import as_config, find_masks, make_scribbles, overlays, scribble, scribble_file
 from samsod.errors import UserError
 
 Write = Callable[..., Path]
@@ -90,6 +90,15 @@ def test_a_folder_becomes_two(tmp_path: Path, write_image: Write) -> None:
     assert sorted(path.name for path in output.iterdir()) == ["foreground", "labelled"]
     with pytest.raises(UserError, match=r"foreground exists"):
         make_scribbles(find_masks(tmp_path / "GT"), output, seed=0)
+
+
+def test_masks_alone_are_enough(tmp_path: Path, write_image: Write) -> None:
+    mask = write_image(tmp_path / "GT" / "one.png", scene().astype(np.uint8) * np.uint8(255))
+    make_scribbles([mask], tmp_path / "out", seed=0)
+    config, pairs = as_config(tmp_path / "GT", tmp_path / "out")
+    assert 'rgb: "FOLDER_OF_RGB_IMAGES"' in config and not pairs
+    image, truth = overlays(mask, tmp_path / "out", pairs)
+    assert image is None and truth.shape == (180, 320, 3) and len(np.unique(truth.reshape(-1, 3), axis=0)) == 4
 
 
 def test_bad_masks_are_all_named_and_nothing_is_left(tmp_path: Path, write_image: Write) -> None:
