@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, find_set, hold_out
 from samsod.data.dataset import PairDataset
-from samsod.data.families import find_family
 from samsod.data.loader import TrainBatches, train_loader
-from samsod.data_config import DatasetConfig
+from samsod.data_sets import scored_sets, training_sets
 from samsod.engine import distributed
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
@@ -24,62 +22,7 @@ from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.report import Results, run_test
 from samsod.files import check_writable
-from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import build_model
-
-
-def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
-    """The sets of a list in the config; says so when one holds more or fewer pairs than were published."""
-    found = [find_set(item, data_root) for item in items]
-    for item, pairs in zip(items, found, strict=True):
-        published = find_family(item).splits[item.split]
-        part = " ".join(filter(None, (pairs.name, item.split)))
-        if published not in (None, len(pairs.triplets)) and not item.list_file:
-            RunLog(None).line(f"note: {part} has {len(pairs.triplets)} pairs, {published} as published")
-    return found
-
-
-def scored_sets(items: Sequence[DatasetConfig], data_root: str, key: str) -> list[PairSet]:
-    """The sets of a list in the config that predictions are scored on.
-
-    Raises:
-        UserError: One cannot be used, or has scribbles: a saliency map cannot be scored by them.
-    """
-    found = find_sets(items, data_root)
-    faults = [
-        f"{key}: {pairs.name} has scribbles, which no saliency map can be scored by; name a set with full masks"
-        for pairs in found
-        if pairs.partial_labels
-    ]
-    if faults:
-        raise UserError("\n".join(faults))
-    return found
-
-
-def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
-    """The sets to train on and those to validate on, found and checked.
-
-    Nothing is held out of a set with scribbles, so there may be none to validate on.
-
-    Raises:
-        UserError: No training set, or one that cannot be used; or one with scribbles under a loss that takes all that
-            is not labelled for background.
-    """
-    if not config.data.train:
-        raise UserError("data.train: lists no data set")
-    train = find_sets(config.data.train, config.data.root)
-    scribbles = [pairs.name for pairs in train if pairs.partial_labels]
-    if scribbles and not getattr(build_loss(config.loss), "partial_labels", False):
-        raise UserError(
-            f"data.train: {' and '.join(scribbles)} has scribbles, and the loss {config.loss.name} would take all that "
-            "is not labelled for background; set loss.name to scribble"
-        )
-    if config.data.val:
-        return train, scored_sets(config.data.val, config.data.root, "data.val")
-    shares = [0.0 if pairs.partial_labels else config.data.holdout for pairs in train]
-    parts = [(pairs.name, *hold_out(pairs.triplets, share)) for pairs, share in zip(train, shares, strict=True)]
-    kept = [PairSet(name, kept) for name, kept, _ in parts]
-    return kept, [PairSet(name, held) for name, _, held in parts if held]
 
 
 def train(config: Config, device: torch.device) -> Trainer:
@@ -87,7 +30,7 @@ def train(config: Config, device: torch.device) -> Trainer:
     check_writable(config.output)
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
-    train_sets, val_sets = training_sets(config)
+    train_sets, val_sets, remarks = training_sets(config)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before anything is written.
@@ -105,6 +48,8 @@ def train(config: Config, device: torch.device) -> Trainer:
     stems = " ".join(triplet.stem for triplet in dataset.triplets)
     data_id = hashlib.sha256(stems.encode()).hexdigest()
     trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
+    for remark in remarks:
+        trainer.log.line(remark)
     trainer.train()
     return trainer
 
@@ -117,7 +62,11 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets = scored_sets(config.data.test, config.data.root, "data.test")
+    sets, remarks = scored_sets(config.data.test, config.data, "data.test")
     model = build_model(config.model)
     load_model_state(model, content, checkpoint)
+    if remarks and distributed.is_main():
+        output.mkdir(parents=True, exist_ok=True)
+    for remark in remarks:
+        RunLog(output).line(remark)
     return run_test(model.to(device), sets, config, output)

@@ -65,6 +65,11 @@ class FoundSet:
     unmatched: tuple[Unmatched, ...]
 
     @property
+    def label(self) -> str:
+        """Its name and part."""
+        return " ".join(filter(None, (self.pairs.name, self.config.split)))
+
+    @property
     def published(self) -> int | None:
         """How many pairs the set should hold; None when that is open."""
         return None if self.config.list_file else self.family.splits[self.config.split]
@@ -94,7 +99,15 @@ def find_set(config: DatasetConfig, data_root: str) -> PairSet:
     Raises:
         UserError: As in `look_up`, or a file without its partners. One line per fault.
     """
-    found = look_up(config, data_root)
+    return whole_set(look_up(config, data_root))
+
+
+def whole_set(found: FoundSet) -> PairSet:
+    """The pairs of a set, if no file lacks a partner.
+
+    Raises:
+        UserError: One does; one line for all of a folder that lack the same.
+    """
     if found.unmatched:
         raise UserError("\n".join(summarise(found.unmatched)))
     return found.pairs

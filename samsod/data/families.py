@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError, nearest
 
+Split = Literal["", "train", "test"]
+
 
 class Role(NamedTuple):
     """What one folder of a set holds: what messages call an image of it, and the folder's usual names, best first."""
@@ -50,13 +52,15 @@ class Family:
         splits: Its parts and how many pairs each holds, None when that is open; "" stands for a set without parts.
         second: Its second modality.
         scribbles: Whether it holds foreground scribbles and labelled regions in the place of masks.
+        trains: Whether a set without parts is one to train on.
     """
 
     name: str
     folders: tuple[str, ...]
-    splits: Mapping[str, int | None]
+    splits: Mapping[Split, int | None]
     second: Literal["thermal", "depth", "either"] = "thermal"
     scribbles: bool = False
+    trains: bool = False
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -69,7 +73,7 @@ def _by_name(families: Iterable[Family]) -> Mapping[str, Family]:
     return {family.name: family for family in families}
 
 
-_OWN = {"": None, "train": None, "test": None}
+_OWN: Mapping[Split, int | None] = {"": None, "train": None, "test": None}
 FAMILIES: Mapping[str, Family] = _by_name(
     (
         Family("folders", (), _OWN, "either"),
@@ -77,7 +81,7 @@ FAMILIES: Mapping[str, Family] = _by_name(
         Family("vt5000", ("VT5000", "VT5000_clear"), {"train": 2500, "test": 2500}),
         Family("vt1000", ("VT1000",), {"": 1000}),
         Family("vt821", ("VT821",), {"": 821}),
-        Family("rgbts", ("RGBT-S", "RGBT scribble", "VT5000 scribble"), {"": 2500}, scribbles=True),
+        Family("rgbts", ("RGBT-S", "RGBT scribble", "VT5000 scribble"), {"": 2500}, scribbles=True, trains=True),
         Family("nju2k", ("NJU2K", "NJUD", "NJU2000", "NJUDS2000"), {"train": 1485, "test": 500}, "depth"),
         Family("nlpr", ("NLPR", "NLPR RGBD1000"), {"train": 700, "test": 300}, "depth"),
         # The training parts of both in one folder, as collections hand them round; some name it after its part alone.
@@ -86,6 +90,7 @@ FAMILIES: Mapping[str, Family] = _by_name(
             ("NJU2K-NLPR", "NJU2K+NLPR", "NJUD-NLPR", "NJUNLPR", "RGBD for train", "TrainDataset"),
             {"": 2185},
             "depth",
+            trains=True,
         ),
         Family("stere", ("STERE", "STEREO", "STERE1000", "STEREO1000", "SSB", "SSB1000"), {"": 1000}, "depth"),
         Family("sip", ("SIP",), {"": 929}, "depth"),
@@ -99,20 +104,26 @@ FAMILIES: Mapping[str, Family] = _by_name(
 )
 
 
+def family_named(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in FAMILIES:
+        raise UserError(
+            f"no data set family is called {name!r}{nearest(name, FAMILIES)}; known: {', '.join(sorted(FAMILIES))}"
+        )
+    return FAMILIES[name]
+
+
 def find_family(config: DatasetConfig) -> Family:
     """The family a config names, checked to have the part it asks for.
-
-    `find_family(config).splits[config.split]` is the number of pairs the published set holds (None: open).
 
     Raises:
         UserError: No such family, or it has no such part.
     """
-    family = FAMILIES.get(config.family)
-    if family is None:
-        raise UserError(
-            f"no data set family is called {config.family!r}{nearest(config.family, FAMILIES)}; "
-            f"known: {', '.join(sorted(FAMILIES))}"
-        )
+    family = family_named(config.family)
     if config.split not in family.splits:
         choices = " or ".join(part for part in family.splits if part)
         wanted = f"expected {choices}" if choices else "it has no parts, leave split out"

@@ -35,7 +35,7 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_thermal", "read_truth"]
+__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_stored", "read_thermal", "read_truth"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -124,6 +124,15 @@ def read_truth(path: str | Path) -> Mask:
             f"({low} to {high}; expected at most {GREY_SHARE:.0%})"
         )
     return image > THRESHOLD
+
+
+def read_stored(path: str | Path) -> npt.NDArray[Any]:
+    """Reads an image with the bits and channels it is stored with, H×W or H×W×3, blue first; alpha is dropped.
+
+    Raises:
+        UserError: As in `read_rgb`.
+    """
+    return _decode(Path(path), _AS_STORED)
 
 
 def _integers(path: Path) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from samsod.data.families import Family
+from samsod.data.families import RGB, Family
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 
@@ -20,6 +20,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trainset", "trainingset", "traindataset", "traindata", "rgbdfortrain"),
     "test": ("test", "testing", "testset", "testingset", "testdataset", "testdata", "rgbdfortest"),
 }
+_ALL_PARTS = (*PARTS["test"], *PARTS["train"])
 
 
 class Layout(NamedTuple):
@@ -31,6 +32,10 @@ class Layout(NamedTuple):
 
 class Absent(UserError):
     """A folder that was looked for is not there."""
+
+
+class NoPlace(Absent):
+    """The data sets' folder holds none that goes by the set's name."""
 
 
 def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout:
@@ -59,6 +64,12 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout
     raise faults[0]
 
 
+def bears_name(folder: Path, family: Family) -> bool:
+    """Whether a folder goes by one of the names of a published set, with or without its part."""
+    names = [*family.folders, *_joined(family.folders, _ALL_PARTS)]
+    return _key(folder.resolve().name) in {_key(name) for name in names}
+
+
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder by name, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -81,7 +92,7 @@ def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]
         raise Absent(f"{config.family}: data.root is no folder: {parent}")
     places = list(_under(parent, family.folders, _parts_of(config)))
     if not places:
-        raise Absent(
+        raise NoPlace(
             f"{config.family}: no folder {' or '.join(family.folders)} in {parent}; {_there(parent)}; "
             "or set root to where it lies"
         )
@@ -89,7 +100,9 @@ def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]
 
 
 def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
-    yield from _children(parent, set_names)
+    # A folder that is named after its part alone is the set's only when the images lie in it.
+    named = _children(parent, set_names)
+    yield from (place for place in named if _key(place.name) not in _ALL_PARTS or _children(place, RGB.names))
     yield from _children(parent, _joined(set_names, parts))
     for part in _children(parent, parts):
         yield from _children(part, set_names)
@@ -155,7 +168,7 @@ def _given(config: DatasetConfig, role: str) -> bool:
 
 
 def _parts_of(config: DatasetConfig) -> Sequence[str]:
-    return PARTS[config.split] if config.split else (*PARTS["test"], *PARTS["train"])
+    return PARTS[config.split] if config.split else _ALL_PARTS
 
 
 def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool:
@@ -163,10 +176,13 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
 
     Without such a name it is not taken for one: `split: train` and `split: test` would give the same images.
     """
-    names = root.resolve().parts[-2:]
-    words = {word for name in names for word in (*re.split(r"[-_ ]", name.lower()), _key(name))}
-    own = {_key(name) for name in _joined(set_names, parts)}
-    return not words.isdisjoint(parts) or not own.isdisjoint(_key(name) for name in names)
+    folder = root.resolve()
+    own = {_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
+    above = _key(folder.parent.name)
+    joined = {_key(name) for name in _joined(set_names, parts)}
+    if own.isdisjoint(_ALL_PARTS) and joined.isdisjoint(own):
+        return above in parts or above in joined
+    return not own.isdisjoint((*parts, *joined))
 
 
 def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:
