@@ -97,7 +97,7 @@ def test_a_sample_says_what_is_labelled(scribbled: PairSet) -> None:
 def test_sets_with_masks_are_mixed_in_as_labelled_everywhere(scribbled: PairSet, masked: PairSet) -> None:
     alone = PairDataset([masked], 16, DataConfig(), augment=False, seed=0)
     mixed = PairDataset([scribbled, masked], 16, DataConfig(), augment=False, seed=0)
-    assert "labelled" not in alone[0] and mixed.partial_labels and not alone.partial_labels
+    assert "labelled" not in alone[0] and "labelled" in mixed.maps
     assert mixed[3]["labelled"].min() == 1 and torch.equal(mixed[3]["ground_truth"], alone[0]["ground_truth"])
     batch = next(iter(eval_loader(mixed, 5, 0, 1, workers=0)))
     assert batch["labelled"].shape == (5, 1, 16, 16) and (batch["labelled"].mean((1, 2, 3)) < 1).tolist() == [
@@ -132,3 +132,28 @@ def test_a_labelled_region_of_another_size_is_named(scribbled: PairSet, write_im
     write_image(path, np.zeros((8, 8), np.uint8))
     message = one_line(PairDataset([scribbled], 16, DataConfig(), False, 0).__getitem__, 1)
     assert message.startswith(f"{path} has 8x8 pixels")
+
+
+def test_strokes_are_turned_without_being_blended(scribbled: PairSet, masked: PairSet) -> None:
+    turning = DataConfig(augment=AugmentConfig(rotate=30, crop=0.7))
+    mixed = PairDataset([scribbled, masked], 32, turning, augment=True, seed=0)
+    shares = []
+    for epoch in range(5):
+        strokes, full = mixed[SampleKey(epoch, 0)], mixed[SampleKey(epoch, 3)]
+        assert strokes["labelled"].unique().tolist() == strokes["ground_truth"].unique().tolist() == [0, 1]
+        assert (strokes["ground_truth"] <= strokes["labelled"]).all()
+        shares.append(full["labelled"].mean().item())
+    assert 0.5 < min(shares) < 0.95  # what turned in from outside is not known
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_strokes_are_cached(tmp_path: Path, scribbled: PairSet, masked: PairSet, where: str) -> None:
+    plain = PairDataset([scribbled, masked], 16, DataConfig(), augment=False, seed=0)
+    data = DataConfig(cache=where, cache_dir=str(tmp_path / "cache"))  # type: ignore[arg-type]
+    cached = PairDataset([scribbled, masked], 16, data, augment=False, seed=0)
+    cached.use_cache()
+    for index in (0, 3, 0, 3):
+        one, two = plain[index], cached[index]
+        assert one.keys() == two.keys() and all(
+            torch.equal(torch.as_tensor(one[key]), torch.as_tensor(two[key])) for key in one
+        )

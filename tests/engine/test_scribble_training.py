@@ -13,11 +13,12 @@ from torch import Tensor
 from samsod.config import Config, LossConfig
 from samsod.data.scribbles import find_masks, make_scribbles
 from samsod.data_config import DatasetConfig
+from samsod.data_sets import training_sets
 from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
 from samsod.errors import UserError
 from samsod.workflows import test as run_test
-from samsod.workflows import train, training_sets
+from samsod.workflows import train
 from tests.ranks import run_ranks
 
 
@@ -70,7 +71,7 @@ def test_ranks_and_micro_batches_change_nothing(scribble_config: Config, tmp_pat
 
 def test_nothing_is_held_out_of_a_set_with_scribbles(scribble_config: Config) -> None:
     scribble_config.data.holdout = 0.3
-    (strokes, masks), held_out = training_sets(scribble_config)
+    (strokes, masks), held_out, _ = training_sets(scribble_config)
     assert len(strokes.triplets) == 12 and len(masks.triplets) < 4
     assert [pairs.name for pairs in held_out] == ["pairs"]
 
