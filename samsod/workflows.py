@@ -32,6 +32,8 @@ def train(config: Config, device: torch.device) -> Trainer:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     train_sets, val_sets, remarks = training_sets(config)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    if config.data.cache != "none":
+        RunLog(None).line(dataset.use_cache())
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before anything is written.
     steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from samsod.data.catalog import Triplet
 from samsod.data.dataset import read_images
-from samsod.data.images import Bytes, cv2, read_rgb, read_stored, read_thermal, read_truth
+from samsod.data.images import Bytes, cv2, decode_stored, read_rgb, read_truth
+from samsod.data.thermal import read_thermal
 from samsod.data_config import ThermalConfig
 from samsod.errors import UserError
 
@@ -66,7 +67,7 @@ def inspect_pair(triplet: Triplet, thermal: ThermalConfig) -> PairFacts:
     unreadable = len(faults)
     shapes = {image.shape[:2] for image in (rgb, second, truth, labelled) if image is not None}
     if not unreadable and (len(shapes) > 1 or triplet.labelled):
-        _attempt(lambda _: read_images(triplet, thermal.scale), triplet.rgb, faults)
+        _attempt(lambda _: read_images(triplet, thermal), triplet.rgb, faults)
     both = truth is not None and labelled is not None and truth.shape == labelled.shape
     return PairFacts(
         triplet.stem,
@@ -76,7 +77,7 @@ def inspect_pair(triplet: Triplet, thermal: ThermalConfig) -> PairFacts:
         None if rgb is None else (rgb.shape[1], rgb.shape[0]),
         (_format(triplet.rgb), _format(triplet.thermal), _format(triplet.ground_truth)),
         "" if second is None else _kind(second),
-        "" if truth is None else _mask_values(read_stored(triplet.ground_truth)),
+        "" if truth is None else _mask_values(decode_stored(triplet.ground_truth)[0]),
         truth is not None and not truth.any(),
         bool(both and (truth & ~labelled).any()),  # type: ignore[operator]
         "" if rgb is None else _digest(rgb),
@@ -148,8 +149,8 @@ def _attempt(read: Callable[[Path], Read], path: Path, faults: list[str]) -> Rea
 
 def _read_second(path: Path, thermal: ThermalConfig) -> npt.NDArray[np.generic]:
     """The image as it is stored, if training can read it."""
-    read_thermal(path, thermal.scale)
-    return read_stored(path)
+    read_thermal(path, thermal)
+    return decode_stored(path)[0]
 
 
 def _format(path: Path) -> str:

@@ -61,7 +61,7 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
     Raises:
         UserError: A folder without images, two files of one stem, or a list file that cannot be used.
     """
-    files = {role: _images(folder) for role, folder in layout.folders.items()}
+    files = {role: images_in(folder) for role, folder in layout.folders.items()}
     rgb = files["rgb"]
     source = _list_path(list_file, layout.root) if list_file else None
     stems = _listed(source, rgb) if source else sorted(rgb)
@@ -91,7 +91,7 @@ def summarise(unmatched: Sequence[Unmatched]) -> Iterator[str]:
             yield f"{source}: {len(lacking)} {what} have no {called} in {folder}: {_some(stems)}"
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def images_in(folder: Path) -> dict[str, Path]:
     """The images of a folder by stem; other files and hidden ones are passed over."""
     files: dict[str, Path] = {}
     with os.scandir(folder) as entries:

@@ -214,11 +214,12 @@ def test_is_computed_in_float32_under_autocast(kind: torch.dtype) -> None:
 
 
 class Allocated(torch.utils._python_dispatch.TorchDispatchMode):
-    """The largest tensor that an operation makes."""
+    """The largest tensor that an operation makes; none may be read back to the host."""
 
     largest = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             self.largest = max(self.largest, result.untyped_storage().nbytes())
@@ -239,6 +240,12 @@ def test_memory_does_not_grow_with_the_window() -> None:
             Coherence(window=window).of_maps(saliency, colours).sum().backward()
         assert made.largest <= colours.nbytes
         assert kept == [saliency.nbytes]
+
+
+def test_nothing_is_read_back_to_the_host() -> None:
+    logits, batch = make_batch()
+    with Allocated():
+        loss_of("scribble")(logits.requires_grad_(), batch).backward()
 
 
 @pytest.mark.parametrize(
