@@ -126,9 +126,8 @@ def test_scribbles(tmp_path: Path, make_set: MakeSet, write_image: Write) -> Non
         region[:rows] = 255
         write_image(root / "mask" / f"{stem}.png", region)
     found, checked = check(tmp_path)
-    assert "RGBT-S: pairs with foreground strokes outside the labelled region (2): b, c" in list(
-        notes_of(found, checked)
-    )
+    stray = "RGBT-S: pairs with foreground strokes outside the labelled region (2): b, c"
+    assert stray in list(notes_of(found, checked))
     (fault,) = faults_of(found, checked)
     assert fault.startswith(f"{root / 'GT' / 'c.png'}: most of its foreground lies outside the labelled region of")
 
