@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samsod import imagenet
 from samsod.data.augment import draw
 from samsod.data.catalog import PairSet, Triplet
-from samsod.data.dataset import MAPS, PairDataset, Sample, SampleKey, read_images
+from samsod.data.dataset import PairDataset, Sample, SampleKey, read_images
 from samsod.data.images import Bytes, cv2
 from samsod.data.loader import eval_loader, make_frugal
-from samsod.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Factors
+from samsod.data.transforms import Factors
 from samsod.data_config import DataConfig
 from samsod.demo.scenes import make_scene
 from samsod.demo.writer import encoded, write_scene
@@ -95,7 +96,7 @@ class PillowDataset(Dataset[Sample]):
         image = image if self.is_resized_first else self._resize(image)
         tensor = _scaled(np.asarray(image))
         if normalize:
-            tensor = (tensor - _channels(IMAGENET_MEAN)) / _channels(IMAGENET_STD)
+            tensor = (tensor - _channels(imagenet.MEAN)) / _channels(imagenet.STD)
         return tensor
 
     def _resize(self, image: Any) -> Any:
@@ -266,7 +267,7 @@ def _drain(loader: Any) -> None:
 
 def _difference(ours: Sample, theirs: Sample, name: str, normalized: bool) -> float:
     difference = (ours[name] - theirs[name]).abs()
-    return float((difference * _channels(IMAGENET_STD) if normalized else difference).mean())
+    return float((difference * _channels(imagenet.STD) if normalized else difference).mean())
 
 
 def _enlarged(triplet: Triplet, folder: Path) -> Triplet:
@@ -274,7 +275,7 @@ def _enlarged(triplet: Triplet, folder: Path) -> Triplet:
     large = {"rgb": images.rgb[..., ::-1], "thermal": images.thermal[..., ::-1], **images.maps}
     paths: dict[str, Any] = {}
     for name, image in large.items():
-        method = cv2.INTER_NEAREST if name in MAPS else cv2.INTER_CUBIC
+        method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
         suffix = getattr(triplet, name).suffix.lower()
         paths[name] = folder / f"{triplet.stem}_{name}{suffix}"
         enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)

@@ -47,7 +47,8 @@ class Images:
     Attributes:
         rgb: uint8, H×W×3.
         thermal: uint8, H×W×3, or H×W for three equal channels.
-        maps: What is said about the pixels, by name: uint8, H×W, 0 to 255.
+        maps: What is said about the pixels, by name: uint8, H×W, 0 to 255. `ground_truth`; and with scribbles, where
+            that holds the strokes on the foreground, `labelled`, all strokes.
         aspect: Width by height of the scene, whatever it was resized to.
     """
 
@@ -70,9 +71,6 @@ class Images:
         return self.with_all([operation(image) for image in self.all()])
 
 
-MAPS = ("ground_truth",)
-
-
 class PairDataset(Dataset[Sample]):
     """The pairs of one or more sets, as square tensors.
 
@@ -85,6 +83,7 @@ class PairDataset(Dataset[Sample]):
 
     Attributes:
         triplets: The files of every sample.
+        maps: Names of what every sample says about its pixels: `ground_truth`, and if any set has scribbles `labelled`.
         sizes: Sides that batches may be given in turn (`data.augment.multiscale`); empty: all have image_size.
     """
 
@@ -92,6 +91,8 @@ class PairDataset(Dataset[Sample]):
         self, pair_sets: Sequence[PairSet], image_size: int, data: DataConfig, augment: bool, seed: int
     ) -> None:
         self.triplets = tuple(triplet for pairs in pair_sets for triplet in pairs.triplets)
+        scribbles = any(pairs.partial_labels for pairs in pair_sets)
+        self.maps = ("ground_truth", "labelled") if scribbles else ("ground_truth",)
         self.image_size = image_size
         self.data = data
         self.augment = augment and data.augment.enabled
@@ -107,7 +108,7 @@ class PairDataset(Dataset[Sample]):
 
         Returns:
             `rgb` and `thermal` float32 3×S×S, `ground_truth` float32 1×S×S in 0-1 (between them where pixels were
-            averaged), `index` int.
+            averaged), `index` int; if any set has scribbles also `labelled` float32 1×S×S, 1 where the truth is known.
 
         Raises:
             UserError: A file cannot be used, or the three differ in size; one line.
@@ -138,7 +139,7 @@ class PairDataset(Dataset[Sample]):
         """
         from samsod.data.cache import open_cache  # for POSIX systems only, unlike the rest
 
-        length = slot_length(self.image_size, len(MAPS))
+        length = slot_length(self.image_size, len(self.maps))
         cache = self._cache = open_cache(self.data, self._content(), len(self), length)
         gib = cache.slots * length / 2**30
         place = cache.path if self.data.cache == "disk" else "memory"
@@ -149,14 +150,17 @@ class PairDataset(Dataset[Sample]):
         thermal = {name: value for name, value in asdict(self.data.thermal).items() if name != "normalize"}
         paths = (path for triplet in self.triplets for path in vars(triplet).values() if isinstance(path, Path))
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
-        return json.dumps([self.image_size, MAPS, thermal, cv2.__version__, torch.__version__, files])
+        return json.dumps([self.image_size, self.maps, thermal, cv2.__version__, torch.__version__, files])
 
     def _resized(self, index: int, size: int, part: Part) -> Images:
         cache = self._cache if size == self.image_size and part == WHOLE else None
         if cache is not None and (slot := cache.get(index)) is not None:
-            return from_slot(slot, size, MAPS)
+            return from_slot(slot, size, self.maps)
         least = math.ceil(size / min(part.height, part.width))
         images = resized(cut_out(read_images(self.triplets[index], self.data.thermal, least), part), size)
+        if "labelled" in self.maps:
+            everywhere = np.full((size, size), 255, np.uint8)
+            images = replace(images, maps={**images.maps, "labelled": images.maps.get("labelled", everywhere)})
         if cache is not None:
             cache.put(index, to_slot(images))
         return images
@@ -168,16 +172,21 @@ def read_images(triplet: Triplet, thermal: ThermalConfig, least: int = 0) -> Ima
     Args:
         triplet: The files.
         thermal: How the thermal image is read.
-        least: The sides may be halved, up to three times, while they keep so many pixels; 0: the stored size.
+        least: The sides may be halved, up to three times, while they keep so many pixels; 0: the stored size. Those of
+            strokes are not: halved pixels are too coarse to say where one lies.
 
     Raises:
-        UserError: A file cannot be used, or the thermal image or the truth has another size than the RGB image.
+        UserError: A file cannot be used, or one has another size than the RGB image; or most of the foreground strokes
+            lie where nothing is labelled.
     """
-    rgb, reduce = read_rgb_reduced(triplet.rgb, least)
+    rgb, reduce = read_rgb_reduced(triplet.rgb, 0 if triplet.labelled else least)
     second = read_thermal(triplet.thermal, thermal, reduce)
-    truth = shrink(read_truth(triplet.ground_truth).view(np.uint8) * np.uint8(255), reduce)
-    images = Images(rgb, second, {"ground_truth": truth}, rgb.shape[1] / rgb.shape[0])
-    for path, image in ((triplet.thermal, second), (triplet.ground_truth, truth)):
+    masks = {"ground_truth": triplet.ground_truth}
+    if triplet.labelled:
+        masks["labelled"] = triplet.labelled
+    maps = {name: shrink(read_truth(path).view(np.uint8) * np.uint8(255), reduce) for name, path in masks.items()}
+    images = Images(rgb, second, maps, rgb.shape[1] / rgb.shape[0])
+    for path, image in zip((triplet.rgb, triplet.thermal, *masks.values()), images.all(), strict=True):
         if image.shape[:2] != rgb.shape[:2]:
             if reduce > 1:
                 return read_images(triplet, thermal)  # says it with the sizes as they are stored
@@ -185,6 +194,11 @@ def read_images(triplet: Triplet, thermal: ThermalConfig, least: int = 0) -> Ima
                 f"{path} has {image.shape[1]}x{image.shape[0]} pixels, "
                 f"but {triplet.rgb} has {rgb.shape[1]}x{rgb.shape[0]}"
             )
+    if triplet.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
+        raise UserError(
+            f"{triplet.ground_truth}: most of its foreground lies outside the labelled region of {triplet.labelled}; "
+            "are the two folders swapped?"
+        )
     return images
 
 
@@ -197,7 +211,11 @@ def cut_out(images: Images, part: Part) -> Images:
 
 def resized(images: Images, size: int) -> Images:
     """Both images and every map as squares."""
-    result = images.with_all(transforms.resize(images.all(), size))
+    if "labelled" in images.maps:
+        strokes = transforms.resize_scribbles(images.maps["ground_truth"], images.maps["labelled"], size)
+        result = images.with_all([*transforms.resize([images.rgb, images.thermal], size), *strokes])
+    else:
+        result = images.with_all(transforms.resize(images.all(), size))
     return replace(result, thermal=transforms.single_channel(result.thermal))
 
 
@@ -209,7 +227,7 @@ def augmented(images: Images, drawn: Augmentation) -> Images:
     if drawn.flip:
         images = images.each(transforms.flip)
     if drawn.degrees:
-        images = images.each(lambda image: transforms.turn(image, drawn.degrees, images.aspect))
+        images = turned(images, drawn.degrees)
     if drawn.over_exposure:
         images = replace(images, rgb=over_expose(images.rgb, drawn.over_exposure))
     if drawn.thermal_crossover:
@@ -220,6 +238,14 @@ def augmented(images: Images, drawn: Augmentation) -> Images:
     if drawn.dropped == "thermal":
         images = replace(images, thermal=np.zeros_like(images.thermal))
     return images
+
+
+def turned(images: Images, degrees: float) -> Images:
+    """Both images and every map turned; strokes are not blended with what is not labelled."""
+    blend = "labelled" not in images.maps
+    both = [transforms.turn(image, degrees, images.aspect) for image in (images.rgb, images.thermal)]
+    maps = [transforms.turn(image, degrees, images.aspect, blend) for image in images.maps.values()]
+    return images.with_all([*both, *maps])
 
 
 def slot_length(size: int, maps: int) -> int:

@@ -18,10 +18,9 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
+from samsod import imagenet
 from samsod.data.images import Bytes, cv2
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _LEVELS = np.arange(256, dtype=np.float32)
 # OpenCV rounds where Pillow cuts; the thousandth keeps whole numbers from being cut to the one below.
 _CUT = -0.499
@@ -91,7 +90,7 @@ def flip(image: Bytes) -> Bytes:
     return np.ascontiguousarray(image[:, ::-1])
 
 
-def turn(image: Bytes, degrees: float, aspect: float) -> Bytes:
+def turn(image: Bytes, degrees: float, aspect: float, blend: bool = True) -> Bytes:
     """Turns the scene on a square image about its centre, counter-clockwise; what was outside is black (0).
 
     Black in images and maps alike: mirrored pieces of an object in the corners would be labelled background.
@@ -100,13 +99,15 @@ def turn(image: Bytes, degrees: float, aspect: float) -> Bytes:
         image: uint8, S×S or S×S×3.
         degrees: The angle in the scene, not on the square.
         aspect: Width by height of the scene that was resized to the square.
+        blend: Interpolate between pixels; otherwise each is one of the image's.
     """
     side = image.shape[0]
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turned = np.array([[cosine, sine / aspect], [-sine * aspect, cosine]])
     centre = np.full(2, (side - 1) / 2)
     matrix = np.column_stack([turned, centre - turned @ centre])
-    return _bytes(cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0)))
+    flags = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
+    return _bytes(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderValue=(0, 0, 0, 0)))
 
 
 def resize(images: Sequence[Bytes], size: int) -> list[Bytes]:
@@ -151,6 +152,24 @@ def single_channel(image: Bytes) -> Bytes:
     return _bytes(first) if np.array_equal(first, second) and np.array_equal(first, third) else image
 
 
+def resize_scribbles(foreground: Bytes, labelled: Bytes, size: int) -> tuple[Bytes, Bytes]:
+    """Resizes strokes to a square without losing thin ones.
+
+    Args:
+        foreground: uint8, H×W, 255 where a stroke says foreground; counts only where there is one.
+        labelled: uint8, H×W, 255 where any stroke is, else 0.
+        size: Side of the square in pixels.
+
+    Returns:
+        Both uint8, size×size, 0 and 255: a pixel is labelled where a stroke covers any of it, and foreground where that
+        is at least half of what is labelled.
+    """
+    known, stroke = _averaged(labelled, size), _averaged(np.minimum(foreground, labelled), size)
+    is_labelled = known > 0
+    is_foreground = is_labelled & (2 * stroke >= known * (1 - 1e-5))  # sums of the same areas may round apart
+    return is_foreground.view(np.uint8) * np.uint8(255), is_labelled.view(np.uint8) * np.uint8(255)
+
+
 def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     """Turns an image into the network's input.
 
@@ -164,7 +183,7 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     # NumPy and not torch, whose threads would wait for each other beside busy loader processes.
     result = np.empty((3, *image.shape[:2]), np.float32)
     planes = cv2.split(image) if image.ndim == 3 else (image, image, image)
-    for plane, target, mean, deviation in zip(planes, result, IMAGENET_MEAN, IMAGENET_STD, strict=True):
+    for plane, target, mean, deviation in zip(planes, result, imagenet.MEAN, imagenet.STD, strict=True):
         np.copyto(target, plane)
         target *= np.float32(1 / (255 * deviation) if normalize else 1 / 255)
         if normalize:
@@ -175,6 +194,13 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
 def map_to_tensor(image: Bytes) -> torch.Tensor:
     """Turns a map, uint8 H×W, into float32 1×H×W in 0-1."""
     return torch.from_numpy(np.divide(image[None], np.float32(255), dtype=np.float32))
+
+
+def _averaged(image: Bytes, size: int) -> npt.NDArray[np.float32]:
+    """The mean over the area of each pixel of a square, or what lies under its middle where a side grows."""
+    height, width = image.shape
+    shrunk = cv2.resize(image.astype(np.float32), (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32, copy=False)
 
 
 def _resize_packed(image: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from samsod.data import cache as cache_module
 from samsod.data.cache import SHARED_MEMORY, SlotFile, open_cache
-from samsod.data.catalog import find_set
+from samsod.data.catalog import PairSet, find_set
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import train_loader
 from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
@@ -78,6 +79,17 @@ def test_single_channels_and_colours_come_back(root: Path, tmp_path: Path, make_
     shutil.copy(rgb / "a.jpg", root / "T" / "a.jpg")  # a thermal image in colour among grey ones
     (root / "T" / "a.png").unlink()
     assert_same(dataset(root, "none", tmp_path), dataset(root, "disk", tmp_path / "cache"))
+
+
+def test_labelled_regions_are_cached_too(root: Path, tmp_path: Path) -> None:
+    triplets = find_set(DatasetConfig(root=str(root)), "").triplets
+    scribbles = PairSet("scribbles", tuple(replace(triplet, labelled=triplet.ground_truth) for triplet in triplets))
+    plain, cached = (
+        PairDataset([scribbles], SIZE, DataConfig(cache="memory", augment=CHANGES), True, 0) for _ in range(2)
+    )
+    cached.use_cache()
+    assert "labelled" in plain[0]
+    assert_same(plain, cached)
 
 
 def test_workers_share_what_they_read(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
