@@ -48,7 +48,7 @@ def photometric(image: Bytes, factors: Factors) -> Bytes:
         uint8 of the same shape.
     """
     image = adjust_brightness(image, factors.brightness)
-    image = adjust_contrast(image, factors.contrast)
+    image = adjust_contrast(image, factors.contrast, target=image)
     image = adjust_color(image, factors.color)
     return adjust_sharpness(image, factors.sharpness)
 
@@ -58,10 +58,13 @@ def adjust_brightness(image: Bytes, factor: float) -> Bytes:
     return _look_up(image, 0.0, factor)
 
 
-def adjust_contrast(image: Bytes, factor: float) -> Bytes:
-    """Blends with the mean of the grey image, rounded; as Pillow's `ImageEnhance.Contrast`."""
+def adjust_contrast(image: Bytes, factor: float, target: Bytes | None = None) -> Bytes:
+    """Blends with the mean of the grey image, rounded; as Pillow's `ImageEnhance.Contrast`.
+
+    `target` is where the result goes, and may be the image itself; None: into a new array.
+    """
     mean = cv2.mean(_grey(image))[0]
-    return _look_up(image, float(int(mean + 0.5)), factor)
+    return _look_up(image, float(int(mean + 0.5)), factor, target)
 
 
 def adjust_color(image: Bytes, factor: float) -> Bytes:
@@ -216,13 +219,13 @@ def _grey(image: Bytes) -> npt.NDArray[Any]:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
 
 
-def _look_up(image: Bytes, degenerate: float, factor: float) -> Bytes:
+def _look_up(image: Bytes, degenerate: float, factor: float, target: Bytes | None = None) -> Bytes:
     """The blend of every pixel with one value, by a table of the 256 results, or what equals it."""
     start = np.float32(degenerate)
     table = start + np.float32(factor) * (_LEVELS - start)
     if (table % 1).max() < 1 - 2 * _MARGIN:  # arithmetic, three times as fast, cuts no value differently
-        return _bytes(cv2.addWeighted(image, factor, image, 0, (1 - factor) * degenerate - 0.5 + _MARGIN))
-    return _bytes(cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)))
+        return _bytes(cv2.addWeighted(image, factor, image, 0, (1 - factor) * degenerate - 0.5 + _MARGIN, target))
+    return _bytes(cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8), target))
 
 
 def _blend(degenerate: npt.NDArray[Any], image: Bytes, factor: float) -> Bytes:
