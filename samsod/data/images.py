@@ -1,14 +1,16 @@
-"""Decoding of RGB images, thermal images and masks, with a one-line error for every file that cannot be used.
+"""Decoding of RGB images, thermal images, masks and saliency maps, with a one-line error for every bad file.
 
 Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
 
-Orientation tags (EXIF) are ignored in all three, as Pillow's plain `Image.open` does: masks and thermal images
+Orientation tags (EXIF) are ignored in all of them, as Pillow's plain `Image.open` does: masks and thermal images
 rarely carry them, and turning one image of a pair would take it out of register.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +37,7 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_thermal", "read_truth"]
+__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_saliency", "read_thermal", "read_truth"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -53,6 +55,33 @@ _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END = 0xD9
+
+
+class _Quiet:
+    """Silences OpenCV, whose own report would stand beside the one line, while any thread is within."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # the lock's holder may be a thread that a fork leaves behind
+
+    def _reset(self) -> None:
+        self._lock, self._within, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._level = _LOGGING.getLogLevel()
+                _LOGGING.setLogLevel(0)
+            self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                _LOGGING.setLogLevel(self._level)
+
+
+_QUIET = _Quiet()
 
 
 def read_rgb(path: str | Path) -> Bytes:
@@ -126,6 +155,35 @@ def read_truth(path: str | Path) -> Mask:
     return image > THRESHOLD
 
 
+def read_saliency(path: str | Path) -> Bytes:
+    """Reads a saliency map for scoring: nothing is rounded, averaged or resized, since that would change the scores.
+
+    Three channels are taken when they are equal, 16 bits when every value is an 8-bit one times 257 (as programs that
+    widen 8 bits write them): the metrics are defined on 256 grey levels, and there are several rules of rounding.
+
+    Returns:
+        uint8, H×W.
+
+    Raises:
+        UserError: As in `read_rgb`, or the image is in colour or holds more than 256 grey levels.
+    """
+    path = Path(path)
+    image = _integers(path)
+    if image.ndim == 3:
+        if (spread := _channel_spread(image)) > 0:
+            raise UserError(
+                f"{path}: not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
+            )
+        image = np.ascontiguousarray(image[:, :, 0])
+    if image.dtype == np.uint16:
+        if (image % 257).any():
+            raise UserError(
+                f"{path}: holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
+            )
+        image = image // 257
+    return _bytes(image)
+
+
 def _integers(path: Path) -> npt.NDArray[Any]:
     """The image with the depth it is stored in, H×W or H×W×3, blue first."""
     image = _decode(path, _AS_STORED)
@@ -146,10 +204,15 @@ def _to_8_bits(image: npt.NDArray[Any], scale: str) -> Bytes:
 
 
 def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    spread = int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
+    spread = _channel_spread(image)
     if spread > CHANNEL_TOLERANCE * (257 if image.dtype == np.uint16 else 1):
         raise UserError(f"{path}: not a mask: its three channels differ (by up to {spread})")
     return image[:, :, 1]
+
+
+def _channel_spread(image: npt.NDArray[Any]) -> int:
+    """By how much the channels of a pixel differ at most."""
+    return int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
 
 
 def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
@@ -157,14 +220,11 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     data = _read(path)
     if _is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
-    level = _LOGGING.getLogLevel()
-    _LOGGING.setLogLevel(0)  # OpenCV's own report would stand beside the one line
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    finally:
-        _LOGGING.setLogLevel(level)
+    with _QUIET:
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:
+            image = None
     if image is None:
         raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
     return image
