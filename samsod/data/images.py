@@ -1,8 +1,8 @@
-"""Decoding of RGB images, thermal images and masks, with a one-line error for every file that cannot be used.
+"""Decoding of RGB images, thermal images, masks and saliency maps, with a one-line error for every bad file.
 
 Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
 
-Orientation tags (EXIF) are ignored in all three, as Pillow's plain `Image.open` does: masks and thermal images
+Orientation tags (EXIF) are ignored in all of them, as Pillow's plain `Image.open` does: masks and thermal images
 rarely carry them, and turning one image of a pair would take it out of register.
 """
 
@@ -35,7 +35,7 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_thermal", "read_truth"]
+__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_saliency", "read_thermal", "read_truth"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -126,6 +126,35 @@ def read_truth(path: str | Path) -> Mask:
     return image > THRESHOLD
 
 
+def read_saliency(path: str | Path) -> Bytes:
+    """Reads a saliency map for scoring: nothing is rounded, averaged or resized, since that would change the scores.
+
+    Three channels are taken when they are equal, 16 bits when every value is an 8-bit one times 257 (as programs that
+    widen 8 bits write them): the metrics are defined on 256 grey levels, and there are several rules of rounding.
+
+    Returns:
+        uint8, H×W.
+
+    Raises:
+        UserError: As in `read_rgb`, or the image is in colour or holds more than 256 grey levels.
+    """
+    path = Path(path)
+    image = _integers(path)
+    if image.ndim == 3:
+        if (spread := _channel_spread(image)) > 0:
+            raise UserError(
+                f"{path}: not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
+            )
+        image = np.ascontiguousarray(image[:, :, 0])
+    if image.dtype == np.uint16:
+        if (image % 257).any():
+            raise UserError(
+                f"{path}: holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
+            )
+        image = image // 257
+    return _bytes(image)
+
+
 def _integers(path: Path) -> npt.NDArray[Any]:
     """The image with the depth it is stored in, H×W or H×W×3, blue first."""
     image = _decode(path, _AS_STORED)
@@ -146,10 +175,15 @@ def _to_8_bits(image: npt.NDArray[Any], scale: str) -> Bytes:
 
 
 def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    spread = int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
+    spread = _channel_spread(image)
     if spread > CHANNEL_TOLERANCE * (257 if image.dtype == np.uint16 else 1):
         raise UserError(f"{path}: not a mask: its three channels differ (by up to {spread})")
     return image[:, :, 1]
+
+
+def _channel_spread(image: npt.NDArray[Any]) -> int:
+    """By how much the channels of a pixel differ at most."""
+    return int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
 
 
 def _decode(path: Path, flags: int) -> npt.NDArray[Any]:

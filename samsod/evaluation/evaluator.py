@@ -14,10 +14,10 @@ from samsod.data.dataset import PairDataset
 from samsod.data.images import cv2, read_truth
 from samsod.data.loader import eval_loader
 from samsod.engine import distributed
-from samsod.engine.log import progress
 from samsod.engine.precision import autocast
 from samsod.evaluation.metrics import SaliencyMetrics, overall
 from samsod.modeling.samsod import Prediction, SaliencyModel
+from samsod.progress import progress
 
 FINAL = "final"
 """The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""
