@@ -135,10 +135,10 @@ def _legend(axes: Any, handles: list[Any], labels: Sequence[str], missing: Seque
     nothing = axes.plot([], [], linestyle="none")[0]
     lines = [*labels, *missing]
     shown = [visible(fitting(line, COLUMN - 0.8, SMALL)) for line in lines]
-    longest = max(map(len, shown)) * SMALL * GLYPH / 72 + 0.45
+    longest = max(map(len, shown)) * SMALL * GLYPH / 72 + 0.5
     columns = min(len(shown), max(1, int((COLUMN - 0.3) / longest)))
     handles = [*handles, *([nothing] * len(missing))]
-    axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=1.2)
+    axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
 
 
 def _label_plainly(axis: Any) -> None:

@@ -192,7 +192,11 @@ def _settings(theme: Theme) -> dict[str, Any]:
         "ytick.labelsize": SMALL,
         "legend.fontsize": SMALL,
         "legend.frameon": False,
-        "legend.handlelength": 2.6,
+        "legend.title_fontsize": SMALL,
+        "legend.handlelength": 3.2,
+        "legend.labelspacing": 0.3,
+        "legend.columnspacing": 1.0,
+        "legend.borderaxespad": 0.0,
         "lines.linewidth": 1.3,
         "lines.markersize": 3.5,
         "text.parse_math": False,  # a name may hold dollar signs
