@@ -12,16 +12,14 @@ from samsod.data.catalog import PairSet, Triplet, images_by_stem, some_of
 from samsod.data.images import read_rgb, read_saliency, read_thermal, read_truth
 from samsod.drawing.choice import Place, check_metrics, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
-from samsod.drawing.style import SMALL
 from samsod.errors import UserError, nearest
 from samsod.evaluation.maps import MapPair, MapSet, maps_folder, score_maps, score_pair
 from samsod.evaluation.metrics import ImageScores
 
 INPUTS = ("RGB", "thermal", "truth")
 NARROWEST = 0.68
-"""Inches a column needs at least, and its scores may need more; more methods go into further blocks."""
+"""Inches a column needs for its title and a score; more methods go into further blocks."""
 SHORT = {"MAE": "M"}
-BOLD_GLYPH = 0.68
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,24 @@ def choose_images(
     check_metrics([metric])
     if count < 1:
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
-    map_sets = []
+    scores = score_maps(map_sets(method, maps[method], sets), weighted_f=metric == "wF")[method]
+    return ranked_images(scores, metric, rule, count)
+
+
+def map_sets(method: str, maps: Mapping[str, Mapping[str, Path]], sets: Sequence[PairSet]) -> list[MapSet]:
+    """A method's maps with their truths, to be scored.
+
+    Raises:
+        UserError: An image has no map.
+    """
+    result = []
     for pairs in sets:
-        files = maps[method][pairs.name]
+        files = maps[pairs.name]
         if missing := [t.stem for t in pairs.triplets if t.stem not in files]:
             raise UserError(f"{method}: no map for {len(missing)} images of {pairs.name}: {some_of(missing)}")
         found = (MapPair(t.stem, files[t.stem], t.ground_truth) for t in pairs.triplets)
-        map_sets.append(MapSet(method, pairs.name, tuple(found)))
-    scores = score_maps(map_sets, weighted_f=metric == "wF")[method]
-    return ranked_images(scores, metric, rule, count)
+        result.append(MapSet(method, pairs.name, tuple(found)))
+    return result
 
 
 def read_samples(
@@ -131,9 +138,7 @@ def grid_mosaics(samples: Sequence[Sample], metrics: Sequence[str], width: float
         width: Of the picture, in inches.
     """
     methods = list(samples[0].maps)
-    letters = sum(len(SHORT.get(metric, metric)) + len(" .000") for metric in metrics)
-    narrowest = max(NARROWEST, letters * SMALL * BOLD_GLYPH / 72)
-    room = max(1, int(width / narrowest) - len(INPUTS))
+    room = max(1, int(width / NARROWEST) - len(INPUTS))
     count = -(-len(methods) // room)
     several = len({sample.dataset for sample in samples}) > 1
     inputs = [_inputs(sample) for sample in samples]

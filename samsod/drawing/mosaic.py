@@ -19,6 +19,7 @@ BAR = 0.06
 TINY = 5.5
 TALLEST = 1.5  # height of a row, as a multiple of its columns' width
 HEAT_SHARE = 0.65
+BOLD_GLYPH = 0.68
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Tile:
 
     Args:
         image: uint8, `[H,W]` grey or `[H,W,3]` RGB.
-        caption: Texts side by side below it, and whether each is in bold.
+        caption: Texts below it, side by side as far as they fit, and whether each is in bold.
         heat: Laid over it, float `[h,w]`, stretched to its size; its column has a range in `Mosaic.ranges`.
     """
 
@@ -107,7 +108,12 @@ class _Plan:
         self.titles = [_wrapped(title, letters, side) for title in mosaic.titles]
         self.title_height = max(title.count("\n") + 1 for title in self.titles) * LINE + GAP
         self.row_heights = [_row_height(tiles, side) for _, tiles in mosaic.rows]
-        self.captions = [(LINE + GAP) * any(tile.caption for tile in tiles) for _, tiles in mosaic.rows]
+        captions = [tile.caption for _, tiles in mosaic.rows for tile in tiles]
+        longest = max((len(text) for caption in captions for text, _ in caption), default=1)
+        most = max(map(len, captions))
+        self.abreast = max(1, min(most, int(side / (longest * SMALL * BOLD_GLYPH / 72))))
+        lines = [-(-max(len(tile.caption) for tile in tiles) // self.abreast) for _, tiles in mosaic.rows]
+        self.captions = [LINE * count + GAP * bool(count) for count in lines]
         self.height = self.title_height + sum(self.row_heights) + sum(self.captions) + GAP * len(mosaic.rows)
         self.height += (BAR + LINE) * bool(mosaic.ranges) + LINE * bool(mosaic.remark)
 
@@ -141,11 +147,12 @@ class _Plan:
             low, high = (self.mosaic.ranges or {})[column]
             look = {"cmap": "viridis", "alpha": HEAT_SHARE, "interpolation": "bilinear"}
             axes.imshow(tile.heat, vmin=low, vmax=high, extent=extent, **look)
-        room = self.side / max(1, len(tile.caption))
         for index, (text, strong) in enumerate(tile.caption):
+            line, place = divmod(index, self.abreast)
+            abreast = min(self.abreast, len(tile.caption) - line * self.abreast)
+            middle = self._left(column) + (place + 0.5) * self.side / abreast
             look = {"ha": "center", "weight": "bold" if strong else "normal"}
-            middle = self._left(column) + (index + 0.5) * room
-            pen.text(middle, top + height + GAP, fitting(text, room, SMALL), **look)
+            pen.text(middle, top + height + GAP + line * LINE, fitting(text, self.side, SMALL), **look)
 
     def _draw_scale(self, pen: _Pen, column: int, top: float, limits: tuple[float, float]) -> None:
         left, width = self._left(column) + GAP / 2, self.side - GAP
