@@ -116,7 +116,7 @@ def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
 def _training(run: Run) -> list[str]:
     panels = run_panels({run.name: run.rows}, "all", run.config.train.best_metric)
     figures = [_panel_figure(panel) for panel in panels if panel.series]
-    notes = [html.note(line) for panel in panels for line in panel.missing]
+    notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
     remark = "Faint: as logged; bold: smoothed over a twelfth of the log."
     parts = [html.note(remark), f'<div class="figures">{"".join(figures)}</div>', *notes]
     validations = run.validations()

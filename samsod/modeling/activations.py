@@ -86,7 +86,7 @@ def activation_maps(
         for block in blocks
     ]
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             model(rgb, thermal)
     finally:
         for handle in handles:
