@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data import images
-from samsod.evaluation import distance, metrics, weighted_f
+from samsod.evaluation import distance, histograms, metrics, weighted_f
 from samsod.evaluation.metrics import ImageScores
 from samsod.files import check_writable
 
@@ -118,7 +118,9 @@ def _digest(path: Path) -> bytes:
 
 def _code_version() -> bytes:
     """Changes with the code of the readers and metrics, and with the libraries they compute with."""
-    sources = [Path(str(module.__file__)).read_bytes() for module in (images, metrics, weighted_f, distance)]
+    sources = [
+        Path(str(module.__file__)).read_bytes() for module in (images, metrics, histograms, weighted_f, distance)
+    ]
     libraries = f"numpy {np.__version__} opencv {images.cv2.__version__}".encode()
     return hashlib.sha256(b"\0".join([*sources, libraries])).digest()
 
