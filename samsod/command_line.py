@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from samsod.config import Config, load_config, to_yaml
-from samsod.errors import EXIT_USER_ERROR, UserError
+from samsod.errors import EXIT_USER_ERROR
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,24 +36,3 @@ def parse_config(parser: argparse.ArgumentParser) -> tuple[Config, argparse.Name
         print(to_yaml(config, docs=True), end="")
         sys.exit(0)
     return config, args
-
-
-def named_paths(items: Sequence[str]) -> dict[str, Path]:
-    """Paths by name from `NAME=PATH` or a bare `PATH`, whose name is its last part (the whole where two share it).
-
-    Raises:
-        UserError: A name without a path, or one name twice.
-    """
-    pairs = [("", item) if "=" not in item or Path(item).exists() else tuple(item.split("=", 1)) for item in items]
-    last = [Path(path).resolve().name for _, path in pairs]
-    named: dict[str, Path] = {}
-    for item, (name, path), short in zip(items, pairs, last, strict=True):
-        name = name or (short if last.count(short) == 1 else path)
-        if not path:
-            raise UserError(f"{item}: expected NAME=PATH")
-        if name in named:
-            raise UserError(
-                f"{item}: the name {name!r} is taken by {named[name]}; give each a name of its own: NAME=PATH"
-            )
-        named[name] = Path(path).expanduser()
-    return named

@@ -22,12 +22,13 @@ def main() -> None:
         raise UserError(f"--images: expected at least 1, found {args.images}")
     from samsod.drawing.run_files import open_run
     from samsod.drawing.run_report import run_report
+    from samsod.evaluation.map_results import open_cache
     from samsod.files import check_writable, write_text
 
     path = args.output or args.run / "report.html"
     run = open_run(args.run, args.test)
     check_writable(path.parent)
-    page = run_report(run, args.images)
+    page = run_report(run, args.images, open_cache(None))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     print(f"written: {path} ({len(page) / 2**20:.1f} MiB)")

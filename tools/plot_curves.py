@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, named_paths
+from samsod.command_line import OneLineParser
 from samsod.errors import run_main
 
 
@@ -21,12 +21,14 @@ def main() -> None:
     from samsod.drawing.style import THEMES, check_picture
     from samsod.drawing.threshold_curves import draw_threshold_curves, threshold_curves
     from samsod.errors import UserError
+    from samsod.evaluation.map_results import name_folders, open_cache
     from samsod.evaluation.maps import find_maps, score_maps
 
     if args.lowest is not None and not 0 <= args.lowest < 1:
         raise UserError(f"--lowest: expected a number from 0 to below 1, found {args.lowest:g}")
     check_picture(args.output)
-    scores = score_maps(find_maps(named_paths(args.pred), named_paths(args.gt)), weighted_f=False)
+    map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
+    scores = score_maps(map_sets, cache=open_cache(None), weighted_f=False)
     draw_threshold_curves(threshold_curves(scores), args.output, THEMES[args.theme], args.figure, args.lowest)
     print(f"drawn: {args.output}")
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, named_paths
+from samsod.command_line import OneLineParser
 from samsod.errors import UserError, run_main
 
 
@@ -16,6 +16,7 @@ def main() -> None:
     from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import COLUMN, THEMES, check_picture
+    from samsod.evaluation.map_results import name_folders, open_cache
 
     if args.width < COLUMN:
         raise UserError(f"--width: expected at least {COLUMN} inches, found {args.width:g}")
@@ -25,14 +26,14 @@ def main() -> None:
         config = load_config(args.config)
         sets = [find_set(item, config.data.root) for item in config.data.test]
     else:
-        named = named_paths(args.data)
+        named = name_folders("--data", args.data)
         sets = [find_set(DatasetConfig(root=str(path), name=name), "") for name, path in named.items()]
-    maps = find_method_maps(named_paths(args.pred), sets)
+    maps = find_method_maps(name_folders("--pred", args.pred), sets)
     if args.images:
         places = [(dataset, triplet.stem) for dataset, triplet in find_images(sets, args.images)]
     else:
         rule = next(rule for rule in RULES if getattr(args, rule) is not None)
-        places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by)
+        places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
     samples = read_samples(sets, places, maps, "wF" in args.scores)
     draw_mosaics(grid_mosaics(samples, args.scores, args.width), args.output, THEMES[args.theme], args.width)
     print(f"drawn: {args.output}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, named_paths
+from samsod.command_line import OneLineParser
 from samsod.errors import run_main
 
 
@@ -21,8 +21,9 @@ def main() -> None:
     from samsod.drawing.runs import draw_runs
     from samsod.drawing.style import THEMES, check_picture
     from samsod.evaluation.curves import read_run
+    from samsod.evaluation.map_results import name_folders
 
-    runs = named_paths(args.runs)
+    runs = name_folders("run", args.runs)
     default = "curves.png" if args.figure == "all" else f"{args.figure}.png"
     path = args.output or next(iter(runs.values())) / default
     rows = {name: read_run(folder) for name, folder in runs.items()}

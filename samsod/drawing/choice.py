@@ -9,7 +9,7 @@ import numpy as np
 from samsod.data.catalog import PairSet, Triplet
 from samsod.errors import UserError, nearest
 from samsod.evaluation.metrics import ImageScores
-from samsod.evaluation.tables import METRICS
+from samsod.evaluation.tables import METRICS, is_better_when_smaller
 
 RULES = ("worst", "best", "spread")
 Place = tuple[str, str]
@@ -44,7 +44,7 @@ def ranked_images(scores: Mapping[str, Mapping[str, ImageScores]], metric: str, 
         rule: `worst` (worst first), `best` (best first) or `spread`: from the worst to the best at equal steps.
         count: How many; all when there are fewer.
     """
-    sign = -1 if metric == "MAE" else 1
+    sign = -1 if is_better_when_smaller(metric) else 1
     places = [(dataset, stem) for dataset, images in scores.items() for stem in images]
     places.sort(key=lambda place: sign * image_metric(scores[place[0]][place[1]], metric))
     count = min(count, len(places))

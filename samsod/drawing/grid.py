@@ -15,6 +15,8 @@ from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.errors import UserError, nearest
 from samsod.evaluation.maps import MapPair, MapSet, maps_folder, score_maps, score_pair
 from samsod.evaluation.metrics import ImageScores
+from samsod.evaluation.score_cache import ScoreCache
+from samsod.evaluation.tables import is_better_when_smaller
 
 INPUTS = ("RGB", "thermal", "truth")
 NARROWEST = 0.68
@@ -62,6 +64,7 @@ def choose_images(
     count: int,
     metric: str = "S",
     method: str | None = None,
+    cache: ScoreCache | None = None,
 ) -> list[Place]:
     """Images by how well a method does on them; see `ranked_images`.
 
@@ -72,6 +75,7 @@ def choose_images(
         count: How many.
         metric: What to rank by.
         method: Whose score; by default the first method's.
+        cache: Where scores are looked up and kept.
 
     Raises:
         UserError: A map is missing or cannot be scored; no such metric or method; a count below one.
@@ -82,7 +86,7 @@ def choose_images(
     check_metrics([metric])
     if count < 1:
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
-    scores = score_maps(map_sets(method, maps[method], sets), weighted_f=metric == "wF")[method]
+    scores = score_maps(map_sets(method, maps[method], sets), cache=cache, weighted_f=metric == "wF")[method]
     return ranked_images(scores, metric, rule, count)
 
 
@@ -157,7 +161,7 @@ def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tup
     texts = []
     for metric in metrics:
         values = {name: round(image_metric(scores, metric), 3) for name, scores in sample.scores.items()}
-        best = (min if metric == "MAE" else max)(values.values())
+        best = (min if is_better_when_smaller(metric) else max)(values.values())
         strong = len(values) > 1 and values[method] == best
         texts.append((f"{SHORT.get(metric, metric)} {values[method]:.3f}".replace(" 0.", " ."), strong))
     return texts

@@ -26,7 +26,8 @@ from samsod.errors import UserError
 from samsod.evaluation.cost import COST_HEADING, cost, cost_rows
 from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.maps import Scores, score_maps
-from samsod.evaluation.tables import METRICS
+from samsod.evaluation.score_cache import ScoreCache
+from samsod.evaluation.tables import METRICS, is_better_when_smaller, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 
@@ -41,7 +42,7 @@ EXPLAINED = {
 """What the captions say besides the title."""
 
 
-def run_report(run: Run, images: int = 4) -> str:
+def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> str:
     """The report of a run, a whole HTML document with everything embedded.
 
     What cannot be had (a data set that is not there, a model that cannot be built) is left out, and the page says why.
@@ -49,6 +50,7 @@ def run_report(run: Run, images: int = 4) -> str:
     Args:
         run: The run.
         images: How many of its worst images it shows, and how many from the worst to the best.
+        cache: Where the scores of its maps are looked up and kept.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -57,7 +59,7 @@ def run_report(run: Run, images: int = 4) -> str:
     sections = [
         ("results", "Results", _results),
         ("training", "Training", _training),
-        ("images", "Threshold curves and images", lambda run: _from_maps(run, images)),
+        ("images", "Threshold curves and images", lambda run: _from_maps(run, images, cache)),
         ("cost", "Cost", _cost),
         ("settings", "Settings", _settings),
         ("environment", "Checkpoint and environment", _environment),
@@ -94,7 +96,7 @@ def _results(run: Run) -> list[str]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
     names = list(run.results)
-    heading = ["set", "map", "images", *(f"{metric}{'↓' if metric == 'MAE' else '↑'}" for metric in METRICS)]
+    heading = ["set", "map", "images", *map(with_arrow, METRICS)]
     rows = []
     for dataset in run.results[FINAL]:
         group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
@@ -109,7 +111,7 @@ def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
     if metric not in scores:
         return "-"
     values = [round(other[metric], 4) for other in group if metric in other]
-    text, best = f"{scores[metric]:.4f}", (min if metric == "MAE" else max)(values)
+    text, best = f"{scores[metric]:.4f}", (min if is_better_when_smaller(metric) else max)(values)
     return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best else text
 
 
@@ -141,13 +143,13 @@ def _panel_figure(panel: Panel) -> str:
     return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
 
 
-def _from_maps(run: Run, images: int) -> list[str]:
+def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
     sets = [find_set(item, run.config.data.root) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
-    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), weighted_f=False)
+    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
     parts = [*_disagreements(run, scores), f'<div class="figures">{"".join(figures)}</div>']

@@ -22,8 +22,9 @@ Tool = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tool:
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tool:
     """Runs a tool as a script: exit code, stdout, stderr."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(name: str, *args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, args)])
@@ -51,7 +52,7 @@ def test_plot_log(tmp_path: Path, tool: Tool) -> None:
     assert read_rgb(dark)[0, 0].max() < 40 and read_rgb(run / "ratio.png")[0, 0].min() == 255
     alone = write_run(tmp_path / "alone", 20, {"rgb_adapter": ("rgb",), "decoder": ("rgb",)})
     fault(tool("plot_log", alone, "--figure", "ratio"), "alone: no ratio, has no thermal_adapter")
-    fault(tool("plot_log", f"a={run}", f"a={alone}"), "the name 'a' is taken", "NAME=PATH")
+    fault(tool("plot_log", f"a={run}", f"a={alone}"), "a is", "already; give each a name")
     fault(tool("plot_log", tmp_path / "nowhere"), "metrics.jsonl: no such file")
     fault(tool("plot_log", run, "--output", tmp_path / "a.gif"), "a.gif", ".png, .pdf, .svg")
     fault(tool("plot_log", run, "--figure", "cosine"), "invalid choice: 'cosine'")
