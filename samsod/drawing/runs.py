@@ -138,7 +138,7 @@ def _legend(axes: Any, handles: list[Any], labels: Sequence[str], missing: Seque
     longest = max(map(len, shown)) * SMALL * GLYPH / 72 + 0.5
     columns = min(len(shown), max(1, int((COLUMN - 0.3) / longest)))
     handles = [*handles, *([nothing] * len(missing))]
-    axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
+    axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=columns)
 
 
 def _label_plainly(axis: Any) -> None:
