@@ -8,7 +8,9 @@ rarely carry them, and turning one image of a pair would take it out of register
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +55,33 @@ _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END = 0xD9
+
+
+class _Quiet:
+    """Silences OpenCV, whose own report would stand beside the one line, while any thread is within."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # the lock's holder may be a thread that a fork leaves behind
+
+    def _reset(self) -> None:
+        self._lock, self._within, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._level = _LOGGING.getLogLevel()
+                _LOGGING.setLogLevel(0)
+            self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                _LOGGING.setLogLevel(self._level)
+
+
+_QUIET = _Quiet()
 
 
 def read_rgb(path: str | Path) -> Bytes:
@@ -191,14 +220,11 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     data = _read(path)
     if _is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
-    level = _LOGGING.getLogLevel()
-    _LOGGING.setLogLevel(0)  # OpenCV's own report would stand beside the one line
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    finally:
-        _LOGGING.setLogLevel(level)
+    with _QUIET:
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:
+            image = None
     if image is None:
         raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
     return image
