@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.report import Results, run_test
 from samsod.files import check_writable
-from samsod.modeling.samsod import build_model
+from samsod.modeling.samsod import SaliencyModel, build_model
 
 
 def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
@@ -89,6 +90,15 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     check_writable(output)
     content = load_checkpoint(checkpoint)
     sets = find_sets(config.data.test, config.data.root)
+    return run_test(load_model(config, content, checkpoint).to(device), sets, config, output)
+
+
+def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:
+    """The configured model with the weights of a checkpoint that was read.
+
+    Raises:
+        UserError: The checkpoint does not fit the configured model.
+    """
     model = build_model(config.model)
     load_model_state(model, content, checkpoint)
-    return run_test(model.to(device), sets, config, output)
+    return model

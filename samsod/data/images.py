@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import re
 import threading
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +53,7 @@ CHANNEL_TOLERANCE = 8
 _LOGGING: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
@@ -220,6 +223,8 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     data = _read(path)
     if _is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
+    if data.startswith(_PNG_START) and not all(_png_checksums(data)):
+        raise UserError(f"{path}: the image is damaged: a checksum in the file does not fit its data")
     with _QUIET:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -249,11 +254,27 @@ def _is_cut(data: bytes) -> bool:
     """
     if data.startswith(b"\xff\xd8\xff"):
         return not _jpeg_ends(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG_START):
         return _PNG_END not in data
     if data.startswith(b"BM"):
         return int.from_bytes(data[2:6], "little") > len(data)
     return False
+
+
+def _png_checksums(data: bytes) -> Iterator[bool]:
+    """Whether the chunks that make the picture are as they were written; OpenCV only looks at some of their content."""
+    position = len(_PNG_START)
+    while position + 12 <= len(data):
+        kind, end = (
+            data[position + 4 : position + 8],
+            position + 8 + int.from_bytes(data[position : position + 4], "big"),
+        )
+        if kind.isupper() or not kind.isalpha():
+            yield zlib.crc32(data[position + 4 : end]) == int.from_bytes(data[end : end + 4], "big")
+        if kind == b"IEND":
+            return
+        position = end + 4
+    yield False
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -65,12 +65,7 @@ class Comparison:
     def text(self) -> str:
         """For a terminal: a line for each method under every data set, best `*` and second `+`."""
         datasets, metrics, costs = self._datasets(), self._metrics(), self._costs()
-        lead = 2 if len(datasets) > 1 else 1
-        heading = [
-            *["set", "method"][2 - lead :],
-            *map(with_arrow, metrics),
-            *(COSTS.get(cost, cost) for cost in costs),
-        ]
+        heading = ["set", "method", *map(with_arrow, metrics), *(COSTS.get(cost, cost) for cost in costs)]
         lines = []
         for dataset in datasets:
             columns = [self._column(dataset, metric, _as_text) for metric in metrics]

@@ -74,7 +74,7 @@ def find_maps(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> li
     sets = []
     for (method, folder), dataset in product(predictions.items(), truths):
         with _noted(faults):
-            place = _maps_folder(method, folder, dataset, alone=len(truths) == 1)
+            place = maps_folder(method, folder, dataset, alone=len(truths) == 1)
             maps = _images_in(place, f"the maps of {method}")
             if dataset in masks:
                 faults += _unpaired(maps, place, masks[dataset], truths[dataset])
@@ -222,8 +222,12 @@ def _noted(faults: list[str]) -> Iterator[None]:
         faults.append(str(error))
 
 
-def _maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
-    """Where a method's maps of a data set lie."""
+def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
+    """Where a method's maps of a data set lie: in its folder itself only when the data set is the only one.
+
+    Raises:
+        UserError: No such folder.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the maps of {method}")
     if alone:
