@@ -45,9 +45,13 @@ class Located:
         return self.value
 
 
-def read_tree(path: Path, faults: list[str], _seen: tuple[Path, ...] = ()) -> Located:
-    """Reads a config file with the files it inherits from (`_base_`, relative to the file; later ones win)."""
-    path = Path(path)
+def read_tree(path: Path, faults: list[str], _seen: tuple[Path, ...] = (), _laid: set[Path] | None = None) -> Located:
+    """Reads a config file with the files it inherits from (`_base_`, relative to the file; later ones win).
+
+    A file that several of them inherit from counts once, below all of these: `[rgbd.yaml, tiny.yaml]` has the data of
+    the one and the size of the other, though both start from base.yaml.
+    """
+    path, laid = Path(path), set() if _laid is None else _laid
     if path.resolve() in _seen:
         chain = " -> ".join(str(file) for file in (*_seen, path))
         raise UserError(f"{path}: {BASE_KEY} goes in a circle: {chain}")
@@ -59,7 +63,9 @@ def read_tree(path: Path, faults: list[str], _seen: tuple[Path, ...] = ()) -> Lo
     bases = tree.value.pop(BASE_KEY, None)
     merged = Located({}, str(path))
     for base in _base_names(bases, path):
-        merged = merge(merged, read_tree(path.parent / base, faults, (*_seen, path.resolve())))
+        if (path.parent / base).resolve() not in laid:
+            merged = merge(merged, read_tree(path.parent / base, faults, (*_seen, path.resolve()), laid))
+    laid.add(path.resolve())
     return merge(merged, tree)
 
 

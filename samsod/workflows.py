@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, find_family, find_set, hold_out
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
-from samsod.data_config import DatasetConfig
+from samsod.data_sets import scored_sets, training_sets
 from samsod.engine import distributed
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
@@ -27,40 +26,15 @@ from samsod.files import check_writable
 from samsod.modeling.samsod import SaliencyModel, build_model
 
 
-def find_sets(items: Sequence[DatasetConfig], data_root: str) -> list[PairSet]:
-    """The sets of a list in the config; says so when one holds more or fewer pairs than were published."""
-    found = [find_set(item, data_root) for item in items]
-    for item, pairs in zip(items, found, strict=True):
-        published = find_family(item).splits[item.split]
-        part = " ".join(filter(None, (pairs.name, item.split)))
-        if published not in (None, len(pairs.triplets)) and not item.list_file:
-            RunLog(None).line(f"note: {part} has {len(pairs.triplets)} pairs, {published} as published")
-    return found
-
-
-def training_sets(config: Config) -> tuple[list[PairSet], list[PairSet]]:
-    """The sets to train on and those to validate on, found and checked.
-
-    Raises:
-        UserError: No training set, or one that cannot be used.
-    """
-    if not config.data.train:
-        raise UserError("data.train: lists no data set")
-    train = find_sets(config.data.train, config.data.root)
-    if config.data.val:
-        return train, find_sets(config.data.val, config.data.root)
-    parts = [(pairs.name, *hold_out(pairs.triplets, config.data.holdout)) for pairs in train]
-    kept = [PairSet(name, kept) for name, kept, _ in parts]
-    return kept, [PairSet(name, held) for name, _, held in parts if held]
-
-
 def train(config: Config, device: torch.device) -> Trainer:
     """Trains the configured model on the configured data; see `Trainer`."""
     check_writable(config.output)
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
-    train_sets, val_sets = training_sets(config)
+    train_sets, val_sets, remarks = training_sets(config)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    if config.data.cache != "none":
+        RunLog(None).line(dataset.use_cache())
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before anything is written.
     steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
@@ -77,6 +51,8 @@ def train(config: Config, device: torch.device) -> Trainer:
     stems = " ".join(triplet.stem for triplet in dataset.triplets)
     data_id = hashlib.sha256(stems.encode()).hexdigest()
     trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
+    for remark in remarks:
+        trainer.log.line(remark)
     trainer.train()
     return trainer
 
@@ -89,8 +65,13 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets = find_sets(config.data.test, config.data.root)
-    return run_test(load_model(config, content, checkpoint).to(device), sets, config, output)
+    sets, remarks = scored_sets(config.data.test, config.data, "data.test")
+    model = load_model(config, content, checkpoint)
+    if remarks and distributed.is_main():
+        output.mkdir(parents=True, exist_ok=True)
+    for remark in remarks:
+        RunLog(output).line(remark)
+    return run_test(model.to(device), sets, config, output)
 
 
 def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:

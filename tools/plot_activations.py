@@ -19,19 +19,21 @@ def main() -> None:
     config, args = parse_config(parser)
     if bool(args.images) == bool(args.rgb):
         parser.error("expected either --images STEM ... or --rgb FILE --thermal FILE")
+    from samsod.data_sets import scored_sets
     from samsod.drawing.activations import activation_mosaics, named_pairs, read_pair
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import PAGE, THEMES, check_picture
     from samsod.engine.checkpoint import load_checkpoint
     from samsod.engine.launch import launch
-    from samsod.workflows import find_sets, load_model
+    from samsod.workflows import load_model
 
     check_picture(args.output)
     with launch(config) as device:
         if args.rgb:
             pairs = [read_pair(args.rgb, args.thermal, config.data)]
         else:
-            pairs = named_pairs(find_sets(config.data.test, config.data.root), args.images, config.data)
+            sets = scored_sets(config.data.test, config.data, "data.test").sets
+            pairs = named_pairs(sets, args.images, config.data)
         model = load_model(config, load_checkpoint(args.checkpoint), args.checkpoint).to(device)
         mosaics = activation_mosaics(model, pairs, args.blocks, config.data)
     draw_mosaics(mosaics, args.output, THEMES[args.theme], PAGE)

@@ -10,8 +10,9 @@ from samsod.errors import UserError, run_main
 def main() -> None:
     """Chooses the images, reads and scores every method's maps of them and draws the grid."""
     args = parse_arguments()
-    from samsod.config import DatasetConfig, load_config
+    from samsod.config import load_config
     from samsod.data.catalog import find_set
+    from samsod.data_config import DatasetConfig
     from samsod.drawing.choice import RULES, check_metrics, find_images
     from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
     from samsod.drawing.mosaic import draw_mosaics

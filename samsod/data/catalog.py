@@ -1,32 +1,36 @@
-"""Which data sets there are and how their folders look: from a `DatasetConfig` to triplets of paths.
-
-Adding a data set is one `Family` in `FAMILIES`. Folders and file endings are matched without regard to case.
-"""
+"""From a `DatasetConfig` to triplets of paths, and how a set is divided to hold a part out."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samsod.data.layout import CALLED, MODALITIES, find_folders, find_root
+from samsod.data.families import Family, find_family
+from samsod.data.layout import Layout, find_layout
+from samsod.data.pairing import Unmatched, pair_files, summarise
 from samsod.data_config import DatasetConfig
-from samsod.errors import UserError, nearest
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from samsod.errors import UserError
 
 
 @dataclass(frozen=True)
 class Triplet:
-    """One pair of images and its mask; `stem` is the file name all three share, without its ending."""
+    """One pair of images and its truth.
+
+    Attributes:
+        stem: The file name all share, without its ending.
+        rgb: The RGB image.
+        thermal: The thermal (or depth) image.
+        ground_truth: The mask; of a set with scribbles the strokes on the foreground.
+        labelled: Of a set with scribbles the image of the pixels that any stroke covers, else None.
+    """
 
     stem: str
     rgb: Path
     thermal: Path
     ground_truth: Path
+    labelled: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -36,81 +40,77 @@ class PairSet:
     name: str
     triplets: tuple[Triplet, ...]
 
+    @property
+    def partial_labels(self) -> bool:
+        """Whether it has scribbles in the place of masks."""
+        return any(triplet.labelled for triplet in self.triplets)
+
 
 @dataclass(frozen=True)
-class Family:
-    """A published data set.
+class FoundSet:
+    """A set as it lies on disk, not necessarily whole.
 
     Attributes:
-        name: What a config calls it.
-        folders: Names its folder has in the wild; empty: it has none of its own, and `root` must be given.
-        splits: Its parts and how many pairs each holds, None when that is open; "" stands for a set without parts.
+        config: What was asked for.
+        family: Its family.
+        layout: Its folders.
+        pairs: The pairs that are complete, sorted by stem or in the order of the list file.
+        unmatched: The files that lack a partner; with a list file only those it names.
     """
 
-    name: str
-    folders: tuple[str, ...]
-    splits: Mapping[str, int | None]
+    config: DatasetConfig
+    family: Family
+    layout: Layout
+    pairs: PairSet
+    unmatched: tuple[Unmatched, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name and part."""
+        return " ".join(filter(None, (self.pairs.name, self.config.split)))
+
+    @property
+    def published(self) -> int | None:
+        """How many pairs the set should hold; None when that is open."""
+        return None if self.config.list_file else self.family.splits[self.config.split]
 
 
-FAMILIES: Mapping[str, Family] = {
-    family.name: family
-    for family in (
-        Family("folders", (), {"": None, "train": None, "test": None}),
-        Family("vt5000", ("VT5000", "VT5000_clear"), {"train": 2500, "test": 2500}),
-        Family("vt1000", ("VT1000",), {"": 1000}),
-        Family("vt821", ("VT821",), {"": 821}),
-    )
-}
-
-
-def find_set(config: DatasetConfig, data_root: str) -> PairSet:
+def look_up(config: DatasetConfig, data_root: str) -> FoundSet:
     """Finds the set's folders and pairs their files by stem.
 
     Args:
         config: Which set, and where it lies if not under `data_root`.
         data_root: Folder that holds the data sets.
 
-    Returns:
-        The pairs, sorted by stem or in the order of the list file.
-
     Raises:
-        UserError: No such family, folder or list file; an empty folder; a file without its partners; two files of
-            one stem. One line per fault.
+        UserError: No such family, folder or list file; an empty folder; two files of one stem.
     """
     family = find_family(config)
-    root = find_root(config, family.folders, data_root)
-    folders = find_folders(config, family.folders, root)
-    files = {modality: images_by_stem(folder) for modality, folder in folders.items()}
-    stems = _listed(config.list_file, root, files["rgb"]) if config.list_file else sorted(files["rgb"])
-    faults = [*_without_partner(stems, files, folders)]
-    if not config.list_file:
-        faults += _without_rgb(files, folders)
-    if faults:
-        raise UserError("\n".join(faults))
-    triplets = (Triplet(stem, *(files[modality][stem] for modality in MODALITIES)) for stem in stems)
+    layout = find_layout(config, family, data_root)
+    pairing = pair_files(layout, family.roles, config.list_file)
+    triplets = (Triplet(stem, *paths) for stem, paths in pairing.whole.items())
     own_name = family.folders[0] if family.folders else family.name
-    return PairSet(config.name or own_name, tuple(triplets))
+    return FoundSet(config, family, layout, PairSet(config.name or own_name, tuple(triplets)), pairing.unmatched)
 
 
-def find_family(config: DatasetConfig) -> Family:
-    """The family a config names, checked to have the part it asks for.
-
-    `find_family(config).splits[config.split]` is the number of pairs the published set holds (None: open).
+def find_set(config: DatasetConfig, data_root: str) -> PairSet:
+    """The pairs of a set that must be whole; see `look_up`.
 
     Raises:
-        UserError: No such family, or it has no such part.
+        UserError: As in `look_up`, or a file without its partners. One line per fault.
     """
-    family = FAMILIES.get(config.family)
-    if family is None:
-        raise UserError(
-            f"no data set family is called {config.family!r}{nearest(config.family, FAMILIES)}; "
-            f"known: {', '.join(sorted(FAMILIES))}"
-        )
-    if config.split not in family.splits:
-        choices = " or ".join(part for part in family.splits if part)
-        wanted = f"expected {choices}" if choices else "it has no parts, leave split out"
-        raise UserError(f"{family.name}: split is {config.split!r}; {wanted}")
-    return family
+    return whole_set(look_up(config, data_root))
+
+
+def whole_set(found: FoundSet) -> PairSet:
+    """The pairs of a set, if no file lacks a partner.
+
+    Raises:
+        UserError: One does; one line for all of a folder that lack the same.
+    """
+    if found.unmatched:
+        raise UserError("\n".join(summarise(found.unmatched)))
+    return found.pairs
 
 
 def hold_out(triplets: Sequence[Triplet], share: float) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...]]:
@@ -138,80 +138,3 @@ def _draw(stem: str) -> float:
     """A number in [0, 1) that depends on the stem alone."""
     digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def images_by_stem(folder: Path) -> dict[str, Path]:
-    """The images of a folder by stem, in the order of their names; other files and hidden ones are passed over.
-
-    Raises:
-        UserError: The folder holds no image, or two of one stem.
-    """
-    files: dict[str, Path] = {}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    for name in names:
-        stem, ending = os.path.splitext(name)
-        if name.startswith(".") or ending.lower() not in ENDINGS:
-            continue
-        if stem in files:
-            raise UserError(f"{folder}: two files of the same stem: {files[stem].name} and {name}")
-        files[stem] = folder / name
-    if not files:
-        raise UserError(f"{folder}: holds no image ({', '.join(ENDINGS)})")
-    return files
-
-
-def _listed(list_file: str, root: Path, known: Mapping[str, Path]) -> list[str]:
-    """The stems a list file names, in its order; it is looked for as given, then in the set's folder."""
-    path = next((p for p in (Path(list_file).expanduser(), root / list_file) if p.is_file()), None)
-    if path is None:
-        raise UserError(f"{list_file}: no such list file, here or in {root}")
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: the list file is not a text file") from None
-    stems = [_as_stem(line, known) for line in lines if line]
-    if not stems:
-        raise UserError(f"{path}: the list file names no stem")
-    doubled = [stem for stem, count in Counter(stems).items() if count > 1]
-    if doubled:
-        raise UserError(f"{path}: named twice: {some_of(doubled)}")
-    unknown = [stem for stem in stems if stem not in known]
-    if unknown:
-        folder = next(iter(known.values())).parent
-        raise UserError(f"{path}: no RGB image in {folder} for {some_of(unknown)}")
-    return stems
-
-
-def _as_stem(line: str, known: Mapping[str, Path]) -> str:
-    """Lists in the wild name files too."""
-    stem, ending = os.path.splitext(line)
-    return stem if line not in known and ending.lower() in ENDINGS else line
-
-
-def _without_partner(
-    stems: Sequence[str], files: Mapping[str, Mapping[str, Path]], folders: Mapping[str, Path]
-) -> Iterator[str]:
-    for modality in ("thermal", "ground_truth"):
-        lacking = [stem for stem in stems if stem not in files[modality]]
-        if len(lacking) == 1:
-            yield f"{files['rgb'][lacking[0]]}: no {CALLED[modality]} of that stem in {folders[modality]}"
-        elif lacking:
-            yield (
-                f"{folders[modality]}: no {CALLED[modality]} for {len(lacking)} of the {len(stems)} files "
-                f"in {folders['rgb']}: {some_of(lacking)}"
-            )
-
-
-def _without_rgb(files: Mapping[str, Mapping[str, Path]], folders: Mapping[str, Path]) -> Iterator[str]:
-    for modality in ("thermal", "ground_truth"):
-        extra = sorted(files[modality].keys() - files["rgb"].keys())
-        if len(extra) == 1:
-            yield f"{files[modality][extra[0]]}: no RGB image of that stem in {folders['rgb']}"
-        elif extra:
-            yield f"{folders[modality]}: {len(extra)} files have no RGB image in {folders['rgb']}: {some_of(extra)}"
-
-
-def some_of(stems: Sequence[str], shown: int = 5) -> str:
-    """The first few of many stems, and how many more there are."""
-    return ", ".join(stems[:shown]) + (f" and {len(stems) - shown} more" if len(stems) > shown else "")

@@ -1,8 +1,8 @@
-"""Decoding of RGB images, thermal images, masks and saliency maps, with a one-line error for every bad file.
+"""Decoding of image files, RGB images, masks and saliency maps, with a one-line error for every bad file.
 
 Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
 
-Orientation tags (EXIF) are ignored in all of them, as Pillow's plain `Image.open` does: masks and thermal images
+Orientation tags (EXIF) are ignored everywhere, as Pillow's plain `Image.open` does: masks and thermal images
 rarely carry them, and turning one image of a pair would take it out of register.
 """
 
@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "read_rgb", "read_saliency", "read_thermal", "read_truth"]
+__all__ = ["Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_saliency", "read_truth", "reduction", "shrink"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -54,10 +54,14 @@ _LOGGING: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+# Without their colour bits, which would change how many channels come out.
+_REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END = 0xD9
+_HEAD = 2**16  # bytes of a file in which a JPEG's size is looked for
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those three hold tables
 
 
 class _Quiet:
@@ -87,38 +91,65 @@ class _Quiet:
 _QUIET = _Quiet()
 
 
-def read_rgb(path: str | Path) -> Bytes:
+def read_rgb(path: str | Path, reduce: int = 1) -> Bytes:
     """Reads a colour image; grey ones are repeated to three channels, alpha is dropped, 16 bits become 8.
 
+    Args:
+        path: The file.
+        reduce: See `reduction`.
+
     Returns:
-        uint8, H×W×3, red first.
+        uint8, H×W×3 (both sides divided by `reduce`), red first.
 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; one line that names it.
     """
-    return _bytes(cv2.cvtColor(_decode(Path(path), _AS_COLOR), cv2.COLOR_BGR2RGB))
+    image, rest = _decode(Path(path), _AS_COLOR, reduce)
+    return shrink(_bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), rest)
 
 
-def read_thermal(path: str | Path, scale: Literal["image", "fixed"] = "image") -> Bytes:
-    """Reads a thermal (or depth) image of one or three channels, 8 or 16 bits each.
-
-    One channel is repeated to three, alpha is dropped. 8-bit values stay as they are.
+def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
+    """The values an image file holds, without its alpha channel, and what is left of `reduce`.
 
     Args:
         path: The file.
-        scale: How 16-bit values become 0-255: `image` stretches from the image's own minimum to its maximum (a
-            constant image becomes 0), `fixed` divides by 65535.
+        reduce: A JPEG whose sides are multiples of it is reduced while it is decoded; nothing else is.
 
     Returns:
-        uint8, H×W×3, red first.
+        The values in the type they are stored in, H×W or H×W×3 with blue first, and the factor (1 or `reduce`) by
+        which they are still to be shrunk.
 
     Raises:
-        UserError: As in `read_rgb`, or the image holds neither 8 nor 16 bits.
+        UserError: As in `read_rgb`.
     """
-    image = _integers(Path(path))
-    if image.dtype == np.uint16:
-        image = _to_8_bits(image, scale)
-    return _bytes(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB))
+    return _decode(path, _AS_STORED, reduce)
+
+
+def reduction(path: Path, least: int) -> int:
+    """By how much a JPEG may be reduced while it is decoded, which is several times faster than resizing it.
+
+    Args:
+        path: The image, a JPEG or not.
+        least: Pixels that are to be left on either side.
+
+    Returns:
+        8, 4 or 2, dividing both sides; else 1, and for every file that is no JPEG or tells its size too late.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    sides = _jpeg_size(_read(path, _HEAD))
+    if sides is None:
+        return 1
+    return next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
+
+
+def shrink(image: Bytes, factor: int) -> Bytes:
+    """Averages squares of `factor` × `factor` pixels; an image that cannot be cut into them stays as it is."""
+    height, width = image.shape[:2]
+    if factor == 1 or height % factor or width % factor:
+        return image
+    return _bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA))
 
 
 def read_truth(path: str | Path) -> Mask:
@@ -135,21 +166,23 @@ def read_truth(path: str | Path) -> Mask:
         UserError: As in `read_rgb`, or the image is not a mask.
     """
     path = Path(path)
-    image = _integers(path)
+    image, _ = decode_stored(path)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {image.dtype} values; a mask has 8 or 16 bits a channel")
     if image.ndim == 3:
         image = _single_channel(path, image)
     brightest = int(image.max())
     if brightest <= 1:
         return image > 0
     white = 255 if brightest <= 255 else 65535
-    image = image if white == 255 else image >> 8
+    image = _bytes(image if white == 255 else image >> 8)
     if image.max() <= THRESHOLD:
         raise UserError(
             f"{path}: not a mask: its brightest pixel is {brightest} of {white}, "
             "and salient ones are above half, or 1 in a mask of 0 and 1"
         )
     low, high = GREY_BAND
-    grey = float(((image >= low) & (image <= high)).mean())
+    grey = cv2.countNonZero(cv2.inRange(image, low, high)) / image.size
     if grey > GREY_SHARE:
         raise UserError(
             f"{path}: not a mask: {grey:.0%} of its pixels are neither dark nor bright "
@@ -171,7 +204,9 @@ def read_saliency(path: str | Path) -> Bytes:
         UserError: As in `read_rgb`, or the image is in colour or holds more than 256 grey levels.
     """
     path = Path(path)
-    image = _integers(path)
+    image, _ = decode_stored(path)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {image.dtype} values; a saliency map has 8 or 16 bits")
     if image.ndim == 3:
         if (spread := _channel_spread(image)) > 0:
             raise UserError(
@@ -187,23 +222,9 @@ def read_saliency(path: str | Path) -> Bytes:
     return _bytes(image)
 
 
-def _integers(path: Path) -> npt.NDArray[Any]:
-    """The image with the depth it is stored in, H×W or H×W×3, blue first."""
-    image = _decode(path, _AS_STORED)
-    if image.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: holds {image.dtype} values; expected 8 or 16 bits a channel")
-    return image
-
-
 def _bytes(image: npt.NDArray[Any]) -> Bytes:
     """For the type checker: OpenCV's stubs do not say that 8 bits stay 8 bits."""
     return image.astype(np.uint8, copy=False)
-
-
-def _to_8_bits(image: npt.NDArray[Any], scale: str) -> Bytes:
-    low, high = (int(image.min()), int(image.max())) if scale == "image" else (0, 65535)
-    factor = np.float32(255 / max(high - low, 1))
-    return np.rint((image - np.uint16(low)) * factor).astype(np.uint8)
 
 
 def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -218,13 +239,15 @@ def _channel_spread(image: npt.NDArray[Any]) -> int:
     return int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
 
 
-def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
-    """The decoded image, blue first; raises `UserError` with one line for every file that is none."""
+def _decode(path: Path, flags: int, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
+    """The decoded image, blue first, and the factor it is still to be shrunk by; see `decode_stored`."""
     data = _read(path)
     if _is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
     if data.startswith(_PNG_START) and not all(_png_checksums(data)):
         raise UserError(f"{path}: the image is damaged: a checksum in the file does not fit its data")
+    if reduce > 1 and (sides := _jpeg_size(data)) and not any(side % reduce for side in sides):
+        flags, reduce = flags | _REDUCED[reduce], 1
     with _QUIET:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -232,12 +255,13 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
             image = None
     if image is None:
         raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
-    return image
+    return image, reduce
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int = -1) -> bytes:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(most)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -283,9 +307,23 @@ def _jpeg_ends(data: bytes) -> bool:
     Segments are skipped by their length, so that an end marker of an embedded thumbnail is not taken for the
     image's, nor bytes that a camera appended for another scan.
     """
+    return any(marker == _JPEG_END for marker, _ in _jpeg_segments(data))
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a JPEG, None for anything else."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    for marker, start in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            height, width = data[start + 3 : start + 5], data[start + 5 : start + 7]
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
+    return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and start of each of a JPEG's segments."""
     position = 2
     while found := _JPEG_MARKER.search(data, position):
-        if data[found.start() + 1] == _JPEG_END:
-            return True
+        yield data[found.start() + 1], found.end()
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return False

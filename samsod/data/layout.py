@@ -1,90 +1,78 @@
-"""How a data set lies on disk: which folders hold its RGB images, its thermal images and its masks.
+"""How a data set lies on disk: which folders hold its RGB images, its second modality and its masks or scribbles.
 
-The part (Train, Test) may stand below or above the modality's folder, above the set's, or in its name. Names are
+The part (Train, Test) may stand below or above the folder of images, above the set's, or in its name. Names are
 compared without regard to case, hyphens, underscores and blanks.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from samsod.data.families import RGB, Family
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 
-# In the order of preference, and written as `folder_key` writes them.
-MODALITIES: Mapping[str, tuple[str, ...]] = {
-    "rgb": ("rgb", "img", "imgs", "image", "images", "visible", "vis"),
-    "thermal": ("t", "thermal", "th", "ir", "infrared", "depth", "depths", "d"),
-    "ground_truth": ("gt", "mask", "masks", "groundtruth", "label", "labels", "annotation", "annotations"),
-}
+# Written as `folder_key` writes them.
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training", "trainset"),
-    "test": ("test", "testing", "testset"),
+    "train": ("train", "training", "trainset", "trainingset", "traindataset", "traindata", "rgbdfortrain"),
+    "test": ("test", "testing", "testset", "testingset", "testdataset", "testdata", "rgbdfortest"),
 }
-CALLED = {"rgb": "RGB image", "thermal": "thermal image", "ground_truth": "mask"}
+_ALL_PARTS = (*PARTS["test"], *PARTS["train"])
 
 
-def find_root(config: DatasetConfig, set_names: Sequence[str], data_root: str) -> Path:
-    """The set's folder: `config.root`, or one of VT5000, VT5000-Train and Train/VT5000 under `data_root`.
+class Layout(NamedTuple):
+    """Where a set lies: its folder, and the folders of its images by the name of `Triplet`'s field."""
+
+    root: Path
+    folders: Mapping[str, Path]
+
+
+class Absent(UserError):
+    """A folder that was looked for is not there."""
+
+
+class NoPlace(Absent):
+    """The data sets' folder holds none that goes by the set's name, or the set's none of the part."""
+
+
+def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout:
+    """Finds the folders of a set.
+
+    Looked at are `config.root`, or under `data_root` in this order VT5000, VT5000-Train and Train/VT5000, for all the
+    names the set has in the wild; and in each a folder of the set's name once more, as unpacking archives leaves it.
+    The first that holds all folders of images counts.
 
     Args:
-        config: The set; its part decides which of the latter two are looked for.
-        set_names: Names the set's folder has in the wild.
+        config: The set; its `rgb`, `thermal`, `ground_truth` and `labelled` replace the usual names of these folders.
+        family: The family it names.
         data_root: Folder that holds the data sets.
 
     Raises:
-        UserError: No such folder; the line says what was looked for and what there is.
+        Absent: No such folder; the line says what was looked for and what there is.
+        UserError: Two folders that differ in case alone.
     """
-    if config.root:
-        root = Path(config.root).expanduser()
-        if not root.is_dir():
-            raise UserError(f"{config.family}: no such folder: {root}")
-        return root
-    if not set_names:
-        raise UserError(f"{config.family}: set root to the folder that holds the RGB, thermal and truth folders")
-    parent = Path(data_root).expanduser()
-    if not parent.is_dir():
-        raise UserError(f"{config.family}: data.root is no folder: {parent}")
-    found = _under(parent, set_names, PARTS[config.split] if config.split else (*PARTS["test"], *PARTS["train"]))
-    if found is None:
-        raise UserError(
-            f"{config.family}: no folder {' or '.join(set_names)} in {parent}; {_there(parent)}; "
-            "or set root to where it lies"
-        )
-    return found
+    faults = []
+    for place in _places(config, family, data_root):
+        for root in (place, *_children(place, family.folders)):
+            try:
+                return Layout(root, _folders(config, family, root))
+            except Absent as fault:
+                faults.append(fault)
+    raise faults[0]
 
 
-def find_folders(config: DatasetConfig, set_names: Sequence[str], root: Path) -> dict[str, Path]:
-    """The folders of the images, by modality (`rgb`, `thermal`, `ground_truth`).
+def bears_name(folder: Path, family: Family) -> bool:
+    """Whether a folder goes by one of the names of a published set, with or without its part, but not the part's."""
+    names = [*family.folders, *_joined(family.folders, _ALL_PARTS)]
+    return folder_key(folder.resolve().name) in {folder_key(name) for name in names}.difference(_ALL_PARTS)
 
-    Args:
-        config: The set; its `rgb`, `thermal` and `ground_truth` replace the usual names of these folders.
-        set_names: Names the set's folder has in the wild.
-        root: The set's folder.
 
-    Raises:
-        UserError: No such folder; the line says what was looked for and what there is.
-    """
-    if not config.split:
-        return _modality_folders(config, root)
-    parts = PARTS[config.split]
-    above = _child(root, parts) or _child(root, _joined(set_names, parts))
-    if above is not None:
-        return _modality_folders(config, above)
-    folders = _modality_folders(config, root)
-    below = {modality: _child(folder, parts) for modality, folder in folders.items()}
-    found = {modality: folder for modality, folder in below.items() if folder is not None}
-    if len(found) == len(folders):
-        return found
-    if not found and _is_part(root, set_names, parts):
-        return folders
-    lacking = next(folder for modality, folder in folders.items() if modality not in found) if found else root
-    raise UserError(
-        f"{config.family}: no folder {config.split} in {lacking}; {_there(lacking)}; a folder that holds "
-        f"the {config.split} part alone must have {config.split!r} in its name"
-    )
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def find_subfolder(folder: Path, name: str) -> Path:
@@ -93,10 +81,10 @@ def find_subfolder(folder: Path, name: str) -> Path:
     Raises:
         UserError: There is none, or more than one; the line says what there is.
     """
-    found = _child(folder, [name])
-    if found is None:
+    found = _children(folder, [name])
+    if not found:
         raise UserError(f"{folder}: no folder {name} in it; {_there(folder)}")
-    return found
+    return found[0]
 
 
 def folder_key(name: str) -> str:
@@ -104,29 +92,106 @@ def folder_key(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
 
 
-def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Path | None:
-    found = _child(parent, set_names) or _child(parent, _joined(set_names, parts))
-    above = None if found else _child(parent, parts)
-    return _child(above, set_names) if above else found
-
-
-def _modality_folders(config: DatasetConfig, base: Path) -> dict[str, Path]:
-    return {modality: _modality_folder(config, base, modality) for modality in MODALITIES}
-
-
-def _modality_folder(config: DatasetConfig, base: Path, modality: str) -> Path:
-    explicit: str = getattr(config, modality)
-    if explicit and (base / explicit).is_dir():
-        return base / explicit
-    names = (explicit,) if explicit else MODALITIES[modality]
-    folder = _child(base, names)
-    if folder is None:
-        parted = not config.split and any(_child(base, parts) for parts in PARTS.values())
-        raise UserError(
-            f"{config.family}: no folder of {CALLED[modality]}s in {base}; looked for {', '.join(names)}; "
-            f"{_there(base)}{'; or set split to train or test' if parted else ''}"
+def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]:
+    """Where the set may lie; at least one place."""
+    if config.root:
+        root = Path(config.root).expanduser()
+        if not root.is_dir():
+            raise Absent(f"{config.family}: no such folder: {root}")
+        return [root]
+    if all(_given(config, role) for role in family.roles):
+        return [Path(config.rgb).expanduser().parent]
+    if not family.folders:
+        second = family.roles["thermal"].called
+        raise Absent(f"{config.family}: set root to the folder that holds those of the RGB images, {second}s and masks")
+    parent = Path(data_root).expanduser()
+    if not parent.is_dir():
+        raise Absent(f"{config.family}: data.root is no folder: {parent}")
+    places = list(_under(parent, family.folders, _parts_of(config)))
+    if not places:
+        raise NoPlace(
+            f"{config.family}: no folder {' or '.join(family.folders)} in {parent}; {_there(parent)}; "
+            "or set root to where it lies"
         )
-    return folder
+    return places
+
+
+def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
+    # A folder that is named after its part alone is the set's only when the images lie in it.
+    named = _children(parent, set_names)
+    yield from (place for place in named if folder_key(place.name) not in _ALL_PARTS or _children(place, RGB.names))
+    yield from _children(parent, _joined(set_names, parts))
+    for part in _children(parent, parts):
+        yield from _children(part, set_names)
+
+
+def _folders(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
+    if not config.split:
+        return _whole(config, family, root)
+    parts, roles = PARTS[config.split], family.roles
+    above = next(iter([*_children(root, parts), *_children(root, _joined(family.folders, parts))]), None)
+    if above is not None:
+        return _role_folders(config, family, above)
+    is_part = _is_part(root, family.folders, parts)
+    if not is_part and not any(getattr(config, name) or _children(root, role.names) for name, role in roles.items()):
+        raise _no_part(config, root)
+    folders = _role_folders(config, family, root)
+    below = {role: next(iter(_children(folder, parts)), None) for role, folder in folders.items()}
+    found = {role: folder for role, folder in below.items() if folder is not None}
+    lacking = [role for role in folders if role not in found and not _given(config, role)]
+    if not lacking or (not found and is_part):
+        return {**folders, **found}
+    raise _no_part(config, folders[lacking[0]]) if found else _no_part(config, root)
+
+
+def _no_part(config: DatasetConfig, place: Path) -> NoPlace:
+    return NoPlace(
+        f"{config.family}: no folder {config.split} in {place}; {_there(place)}; a folder that holds "
+        f"the {config.split} part alone must have {config.split!r} in its name"
+    )
+
+
+def _whole(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
+    """The folders of a set without parts; of a published one they may still lie in a folder Train or Test."""
+    try:
+        return _role_folders(config, family, root)
+    except Absent:
+        parts = _children(root, _parts_of(config)) if len(family.splits) == 1 else []
+        if len(parts) != 1:
+            raise
+    return _role_folders(config, family, parts[0])
+
+
+def _role_folders(config: DatasetConfig, family: Family, base: Path) -> dict[str, Path]:
+    return {role: _role_folder(config, family, base, role) for role in family.roles}
+
+
+def _role_folder(config: DatasetConfig, family: Family, base: Path, role: str) -> Path:
+    explicit = Path(getattr(config, role)).expanduser()
+    named = explicit != Path()
+    if named and (base / explicit).is_dir():
+        return base / explicit
+    if explicit.is_absolute():
+        raise Absent(f"{config.family}: no such folder: {explicit}")
+    called, usual = family.roles[role]
+    names = (str(explicit),) if named else usual
+    found = _children(base, names)
+    if found:
+        return found[0]
+    parted = not config.split and any(_children(base, parts) for parts in PARTS.values())
+    raise Absent(
+        f"{config.family}: no folder of {called}s in {base}; looked for {', '.join(names)}; "
+        f"{_there(base)}{'; or set split to train or test' if parted and len(family.splits) > 1 else ''}"
+    )
+
+
+def _given(config: DatasetConfig, role: str) -> bool:
+    """Whether the config says by a full path where the folder is."""
+    return Path(getattr(config, role)).expanduser().is_absolute()
+
+
+def _parts_of(config: DatasetConfig) -> Sequence[str]:
+    return PARTS[config.split] if config.split else _ALL_PARTS
 
 
 def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool:
@@ -134,33 +199,32 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
 
     Without such a name it is not taken for one: `split: train` and `split: test` would give the same images.
     """
-    names = root.resolve().parts[-2:]
-    words = {word for name in names for word in re.split(r"[-_ ]", name.lower())}
-    own = {folder_key(name) for name in _joined(set_names, parts)}
-    return not words.isdisjoint(parts) or not own.isdisjoint(folder_key(name) for name in names)
+    folder = root.resolve()
+    own = {folder_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
+    above = folder_key(folder.parent.name)
+    joined = {folder_key(name) for name in _joined(set_names, parts)}
+    if own.isdisjoint(_ALL_PARTS) and joined.isdisjoint(own):
+        return above in parts or above in joined
+    return not own.isdisjoint((*parts, *joined))
 
 
 def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:
     return [name + part for name in set_names for part in parts]
 
 
-def _child(folder: Path, names: Iterable[str]) -> Path | None:
-    """The sub-folder that goes by the first of the names any goes by."""
-    there = _subfolders(folder)
+def _children(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The sub-folders that go by one of the names, in the order of the names."""
+    there = subfolders(folder)
+    children: list[Path] = []
     for name in names:
-        found = [path for path in there if folder_key(path.name) == folder_key(name)]
+        found = [path for path in there if folder_key(path.name) == folder_key(name) and path not in children]
         if len(found) > 1:
             raise UserError(f"{folder}: cannot choose between {found[0].name} and {found[1].name}")
-        if found:
-            return found[0]
-    return None
+        children += found
+    return children
 
 
 def _there(folder: Path) -> str:
-    names = [path.name for path in _subfolders(folder)]
+    names = [path.name for path in subfolders(folder)]
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"there are: {', '.join(names[:20])}{more}" if names else "it has no sub-folders"
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

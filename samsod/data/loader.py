@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from samsod.data.augment import draw_size
 from samsod.data.dataset import PairDataset, Sample, SampleKey
 from samsod.data.images import cv2
 from samsod.errors import UserError
@@ -30,7 +31,7 @@ class TrainBatches(Sampler[list[SampleKey]]):
 
     All ranks draw one permutation per epoch from (seed, epoch). It is cut into batches of `batch_size`, what is left
     over is dropped, and each rank takes a contiguous part of each batch. So the batches depend on neither the number
-    of ranks nor that of loader processes.
+    of ranks nor that of loader processes. Of several sizes each batch is given one, drawn from (seed, epoch, step).
 
     Args:
         samples: How many samples there are.
@@ -39,13 +40,21 @@ class TrainBatches(Sampler[list[SampleKey]]):
         world_size: How many ranks there are.
         seed: The run's seed.
         start_step: How many batches to leave out, when a run is resumed.
+        sizes: Sides the samples may have; empty: the data set's own.
 
     Raises:
         UserError: The ranks cannot share the batch evenly, or there are fewer samples than one batch takes.
     """
 
     def __init__(
-        self, samples: int, batch_size: int, rank: int, world_size: int, seed: int, start_step: int = 0
+        self,
+        samples: int,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        seed: int,
+        start_step: int = 0,
+        sizes: tuple[int, ...] = (),
     ) -> None:
         assert 0 <= rank < world_size
         if batch_size % world_size:
@@ -56,6 +65,7 @@ class TrainBatches(Sampler[list[SampleKey]]):
         self.batch_size = batch_size
         self.seed = seed
         self.start_step = start_step
+        self.sizes = sizes
         self.steps_per_epoch = samples // batch_size
         share = batch_size // world_size
         self._mine = slice(rank * share, (rank + 1) * share)
@@ -66,7 +76,8 @@ class TrainBatches(Sampler[list[SampleKey]]):
             order = self._order(epoch)
             for step in range(first, self.steps_per_epoch):
                 batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield [SampleKey(epoch, index) for index in batch[self._mine]]
+                size = self._size(epoch, step)
+                yield [SampleKey(epoch, index, size) for index in batch[self._mine]]
             epoch, first = epoch + 1, 0
 
     def _order(self, epoch: int) -> list[int]:
@@ -74,6 +85,10 @@ class TrainBatches(Sampler[list[SampleKey]]):
         rng = np.random.default_rng([self.seed, epoch, self.samples])
         order: list[int] = rng.permutation(self.samples).tolist()
         return order
+
+    def _size(self, epoch: int, step: int) -> int:
+        # Four words, the last one not 0: apart from every draw that has three.
+        return draw_size(self.sizes, [self.seed, epoch, step, self.samples]) if self.sizes else 0
 
 
 class TrainLoader(Iterator[Batch]):
@@ -129,7 +144,7 @@ def train_loader(
         An endless iterator over `rgb` and `thermal` B×3×S×S, `ground_truth` B×1×S×S (float32) and `index` B (int64),
         B being batch_size / world_size.
     """
-    batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step)
+    batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes)
     return TrainLoader(dataset, batches, workers, pin_memory)
 
 

@@ -11,7 +11,8 @@ import torch
 
 from samsod.config import DataConfig
 from samsod.data.catalog import PairSet
-from samsod.data.images import Bytes, read_rgb, read_thermal
+from samsod.data.images import Bytes, read_rgb
+from samsod.data.thermal import read_thermal
 from samsod.data.transforms import resize, to_tensor
 from samsod.drawing.choice import find_images
 from samsod.drawing.mosaic import Mosaic, Tile
@@ -44,7 +45,7 @@ def read_pair(rgb: Path, thermal: Path | None, data: DataConfig) -> Pair:
     Raises:
         UserError: A file cannot be used, or the two differ in size.
     """
-    images = read_rgb(rgb), read_thermal(thermal, data.thermal_scale) if thermal else None
+    images = read_rgb(rgb), read_thermal(thermal, data.thermal) if thermal else None
     if images[1] is not None and images[1].shape != images[0].shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in images if image is not None]
         raise UserError(f"{thermal} has {sizes[1]} pixels, but {rgb} has {sizes[0]}")
@@ -96,11 +97,11 @@ def activation_mosaics(
 def _inputs(model: Samsod, pair: Pair, data: DataConfig) -> dict[str, torch.Tensor]:
     """The network's inputs `[1,3,S,S]` by modality."""
     device, side = next(model.parameters()).device, model.config.image_size
-    inputs = {RGB: to_tensor(resize(pair.rgb, side), normalize=True)}
+    inputs = {RGB: to_tensor(resize([pair.rgb], side)[0], normalize=True)}
     if model.thermal_adapters is not None:
         if pair.thermal is None:
             raise UserError("--thermal: missing; the model was configured with model.modalities=rgb-thermal")
-        inputs[THERMAL] = to_tensor(resize(pair.thermal, side), normalize=data.normalize_thermal)
+        inputs[THERMAL] = to_tensor(resize([pair.thermal], side)[0], normalize=data.thermal.normalize)
     return {modality: image[None].to(device) for modality, image in inputs.items()}
 
 

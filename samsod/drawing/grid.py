@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from samsod.data.catalog import PairSet, Triplet, images_by_stem, some_of
-from samsod.data.images import read_rgb, read_saliency, read_thermal, read_truth
+from samsod.data.catalog import PairSet, Triplet
+from samsod.data.images import read_rgb, read_saliency, read_truth
+from samsod.data.pairing import images_in, some_of
+from samsod.data.thermal import read_thermal
+from samsod.data_config import ThermalConfig
 from samsod.drawing.choice import Place, check_metrics, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.errors import UserError, nearest
@@ -49,7 +52,7 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
         for pairs in sets:
             try:
                 place = maps_folder(method, folder, pairs.name, alone=len(sets) == 1)
-                found.setdefault(method, {})[pairs.name] = images_by_stem(place)
+                found.setdefault(method, {})[pairs.name] = images_in(place)
             except UserError as error:
                 faults.append(str(error))
     if faults:
@@ -170,7 +173,7 @@ def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tup
 def _inputs(sample: Sample) -> list[Tile]:
     triplet = sample.triplet
     truth = read_truth(triplet.ground_truth).astype(np.uint8) * np.uint8(255)
-    return [Tile(read_rgb(triplet.rgb)), Tile(read_thermal(triplet.thermal)), Tile(truth)]
+    return [Tile(read_rgb(triplet.rgb)), Tile(read_thermal(triplet.thermal, ThermalConfig())), Tile(truth)]
 
 
 def _map(sample: Sample, method: str, metrics: Sequence[str]) -> Tile:

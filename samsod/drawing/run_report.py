@@ -14,7 +14,9 @@ import numpy as np
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import to_yaml
 from samsod.data.catalog import find_set
-from samsod.data.images import read_rgb, read_saliency, read_thermal, read_truth
+from samsod.data.images import read_rgb, read_saliency, read_truth
+from samsod.data.thermal import read_thermal
+from samsod.data_config import ThermalConfig
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
 from samsod.drawing.grid import Sample, find_method_maps, map_sets, read_samples, score_texts
@@ -156,7 +158,8 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     grids = []
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
-        grids.append(_grid(title, read_samples(sets, places, maps), several=len(sets) > 1))
+        samples = read_samples(sets, places, maps)
+        grids.append(_grid(title, samples, several=len(sets) > 1, thermal=run.config.data.thermal))
     return [*parts, f'<div class="grids">{"".join(grids)}</div>']
 
 
@@ -183,13 +186,13 @@ def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves
     return html.figure(draw, PANEL_HEIGHT, alt, caption)
 
 
-def _grid(title: str, samples: Sequence[Sample], several: bool) -> str:
+def _grid(title: str, samples: Sequence[Sample], several: bool, thermal: ThermalConfig) -> str:
     rows = []
     for sample in samples:
         triplet, name = sample.triplet, sample.triplet.stem
         pictures = [
             ("RGB image", read_rgb(triplet.rgb)),
-            ("thermal image", read_thermal(triplet.thermal)),
+            ("thermal image", read_thermal(triplet.thermal, thermal)),
             ("truth", read_truth(triplet.ground_truth).astype(np.uint8) * np.uint8(255)),
             ("saliency map", read_saliency(sample.maps[FINAL])),
         ]

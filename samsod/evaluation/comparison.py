@@ -72,8 +72,8 @@ class Comparison:
             columns += [self._cost_column(cost, _as_text) for cost in costs]
             for row, *cells in zip(self.rows, *columns, strict=True):
                 if dataset in row.scores:
-                    lines.append([*[dataset, _name(row)][2 - lead :], *cells])
-        table = text_table(heading, lines, left=lead)
+                    lines.append([dataset, _name(row), *cells])
+        table = text_table(heading, lines, left=2)
         return f"{table}\n* best, + second best" if sum(map(self._is_ranked, self.rows)) > 1 else table
 
     def markdown(self) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from samsod.data.catalog import ENDINGS, images_by_stem, some_of
 from samsod.data.images import cv2, read_saliency, read_truth
 from samsod.data.layout import find_subfolder, folder_key
+from samsod.data.pairing import ENDINGS, images_in, some_of
 from samsod.errors import UserError
 from samsod.evaluation.metrics import ImageScores, score_image
 from samsod.evaluation.score_cache import ScoreCache
@@ -240,7 +240,7 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
 def _images_in(folder: Path, expected: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected {expected}")
-    return images_by_stem(folder)
+    return images_in(folder)
 
 
 def _unpaired(maps: Mapping[str, Path], place: Path, masks: Mapping[str, Path], truth: Path) -> Iterator[str]:

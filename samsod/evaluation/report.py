@@ -13,7 +13,8 @@ import numpy as np
 
 from samsod.config import Config
 from samsod.data.catalog import PairSet, Triplet
-from samsod.data.images import read_rgb, read_thermal, read_truth
+from samsod.data.images import read_rgb, read_truth
+from samsod.data.thermal import read_thermal
 from samsod.engine import distributed
 from samsod.errors import UserError
 from samsod.evaluation.evaluator import FINAL, evaluate, predict, to_grey
@@ -70,7 +71,7 @@ def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config)
     for triplet, maps in predict(model, examples, alone, streams=True, sharded=False):
         truth = read_truth(triplet.ground_truth)
         grey = {name: to_grey(values, truth.shape, config.test.normalize_maps) for name, values in maps.items()}
-        thermal = read_thermal(triplet.thermal, config.data.thermal.scale)
+        thermal = read_thermal(triplet.thermal, config.data.thermal)
         images = [
             read_rgb(triplet.rgb),
             thermal,

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from samsod.config import Config
+from samsod.data_sets import scored_sets, training_sets
 from samsod.engine.log import duration, progress
 from samsod.engine.trainer import Trainer
 from samsod.experiments.plan import Run
-from samsod.workflows import find_sets, training_sets
 
 START_SECONDS = 10.0
 """Starting the two commands, loading weights and writing checkpoints."""
@@ -79,9 +79,9 @@ def _measure_all(runs: Sequence[Run], device: torch.device, ranks: int) -> Itera
 
 def _measure(config: Config, device: torch.device, ranks: int) -> float:
     """Seconds of a run by its number of images and the time of a step and of a forward pass on noise."""
-    train, val = training_sets(config)
+    train, val, _ = training_sets(config)
     pairs, val_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val))
-    test_pairs = sum(len(item.triplets) for item in find_sets(config.data.test, config.data.root))
+    test_pairs = sum(len(item.triplets) for item in scored_sets(config.data.test, config.data, "data.test").sets)
     per_epoch = max(pairs // config.train.batch_size, 1)
     steps = config.train.steps or config.train.epochs * per_epoch
     every = per_epoch * config.train.eval_every

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samsod.data_sets import scored_sets
 from samsod.evaluation.comparison import Comparison, Row, difference
 from samsod.evaluation.map_results import name_folders, open_cache, summarise, write_results
 from samsod.evaluation.maps import find_maps, score_maps
 from samsod.evaluation.reported import reported_row, reported_rows
 from samsod.experiments.plan import Run, TableConfig
-from samsod.workflows import find_sets
 
 Scores = dict[str, dict[str, float]]
 
@@ -74,7 +74,7 @@ def _scored(run: Run, predictions: Sequence[str]) -> dict[str, Scores]:
     """Scores of other methods' maps on the run's test sets."""
     if not predictions:
         return {}
-    sets = find_sets(run.config.data.test, run.config.data.root)
+    sets = scored_sets(run.config.data.test, run.config.data, "data.test").sets
     truths = {pairs.name: pairs.triplets[0].ground_truth.parent for pairs in sets}
     maps = find_maps(name_folders("--pred", predictions), truths)
     return summarise(score_maps(maps, cache=open_cache(None)))

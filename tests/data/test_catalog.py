@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from samsod.data.catalog import FAMILIES, Family, PairSet, Triplet, find_family, find_set, hold_out
+from samsod.data.catalog import PairSet, Triplet, find_set, hold_out
+from samsod.data.families import FAMILIES, Family, find_family
 from samsod.data_config import DatasetConfig
 
 MakeSet = Callable[..., Path]
@@ -58,6 +59,57 @@ def test_explicit_folders_win(tmp_path: Path, make_set: MakeSet) -> None:
     (triplet, *_) = find_set(folders_config(root, rgb="left/view", thermal="d", ground_truth="EDGES"), "").triplets
     assert triplet.rgb.parent == root / "left" / "view"
     assert (triplet.thermal.parent.name, triplet.ground_truth.parent.name) == ("D", "edges")
+
+
+@pytest.mark.parametrize("part", ["", "Train"])
+def test_explicit_folders_may_lie_elsewhere(tmp_path: Path, make_set: MakeSet, one_line: OneLine, part: str) -> None:
+    root = make_set(tmp_path / "set" / part, folders=("V", "T", "GT"))
+    views = (root / "V").rename(tmp_path / "views")
+    split = part.lower()
+    assert find_set(folders_config(tmp_path / "set", split=split, rgb=str(views)), "").triplets[0].rgb.parent == views
+    paths = {"rgb": str(views), "thermal": str(root / "T"), "ground_truth": str(root / "GT")}
+    assert len(find_set(DatasetConfig(split=split, **paths), "").triplets) == 3  # type: ignore[arg-type]
+    assert one_line(find_set, folders_config(root, rgb=str(views / "gone")), "") == (
+        f"folders: no such folder: {views / 'gone'}"
+    )
+
+
+def test_explicit_folders_elsewhere_may_hold_the_parts(tmp_path: Path, make_set: MakeSet) -> None:
+    root = make_set(tmp_path / "set", folders=("V/Train", "T/Train", "GT/Train"))
+    views = (root / "V").rename(tmp_path / "views") / "Train"
+    (triplet, *_) = find_set(folders_config(root, split="train", rgb=str(tmp_path / "views")), "").triplets
+    assert triplet.rgb.parent == views and triplet.thermal.parent == root / "T" / "Train"
+
+
+@pytest.mark.parametrize(
+    "names", [("gt", "mask"), ("Foreground", "Labelled"), ("fg", "region"), ("Scribbles", "masks")]
+)
+def test_scribbles(tmp_path: Path, make_set: MakeSet, one_line: OneLine, names: tuple[str, str]) -> None:
+    strokes, regions = names
+    root = make_set(tmp_path / "RGBT-S" / "Train", folders=("Img", "T", strokes))
+    message = one_line(find_set, DatasetConfig("rgbts"), str(tmp_path))
+    assert message.startswith(f"rgbts: no folder of labelled-region images in {root}; looked for mask, masks, labelled")
+    make_set(root, folders=("Img", "T", regions))
+    for config in (DatasetConfig("rgbts"), DatasetConfig("scribbles", root=str(root))):
+        (triplet, *_) = find_set(config, str(tmp_path)).triplets
+        assert triplet.labelled and triplet.labelled.parent == root / regions
+        assert triplet.ground_truth.parent == root / strokes
+    if regions.lower() == "mask":  # where `mask` is one of two that could be the truth, it stays the second choice
+        (triplet, *_) = find_set(folders_config(root), "").triplets
+        assert triplet.ground_truth.parent == root / strokes and triplet.labelled is None
+    (root / regions / "b.png").unlink()
+    assert one_line(find_set, DatasetConfig("rgbts"), str(tmp_path)) == (
+        f"{root / 'Img' / 'b.jpg'}: no labelled-region image of that stem in {root / regions}"
+    )
+
+
+def test_scribbles_with_the_images_of_the_full_set(tmp_path: Path, make_set: MakeSet) -> None:
+    images = make_set(tmp_path / "VT5000" / "Train")
+    root = make_set(tmp_path / "RGBT-S", folders=("gt", "gt", "mask"), endings=(".png",) * 3)
+    config = DatasetConfig("rgbts", rgb=str(images / "RGB"), thermal=str(images / "T"))
+    assert find_set(config, str(tmp_path)).triplets[0] == Triplet(
+        "a", images / "RGB/a.jpg", images / "T/a.png", root / "gt/a.png", root / "mask/a.png"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +171,7 @@ def test_missing_folders(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -
     (tmp_path / "VT1000" / "T").rename(tmp_path / "VT1000" / "infra")
     assert one_line(find_set, DatasetConfig("vt1000"), str(tmp_path)) == (
         f"vt1000: no folder of thermal images in {tmp_path / 'VT1000'}; "
-        "looked for t, thermal, th, ir, infrared, depth, depths, d; there are: GT, RGB, infra"
+        "looked for T, thermal, th, IR, infrared, thermals; there are: GT, RGB, infra"
     )
 
 
@@ -139,7 +191,8 @@ def test_two_folders_of_one_name(tmp_path: Path, make_set: MakeSet, one_line: On
 
 def test_unknown_family_and_split(one_line: OneLine) -> None:
     assert one_line(find_family, DatasetConfig("vt500")) == (
-        "no data set family is called 'vt500' (did you mean 'vt5000'?); known: folders, vt1000, vt5000, vt821"
+        "no data set family is called 'vt500' (did you mean 'vt5000'?); known: folders, neu_rsdds_aug, nju2k, "
+        "nju2k_nlpr, nlpr, rgbts, scribbles, sip, stere, vt1000, vt5000, vt821"
     )
     assert one_line(find_family, DatasetConfig("vt5000")) == "vt5000: split is ''; expected train or test"
     assert one_line(find_family, DatasetConfig("vt821", "test")) == (
@@ -165,7 +218,7 @@ def test_missing_partners(tmp_path: Path, make_set: MakeSet, one_line: OneLine) 
     for number in range(8):
         (root / "GT" / f"{number:02}.png").unlink()
     assert one_line(find_set, folders_config(root), "") == (
-        f"{root / 'GT'}: no mask for 8 of the 20 files in {root / 'RGB'}: 00, 01, 02, 03, 04 and 3 more"
+        f"{root / 'RGB'}: 8 files have no mask in {root / 'GT'}: 00, 01, 02, 03, 04 and 3 more"
     )
 
 
@@ -217,7 +270,8 @@ def test_list_file_selects_and_orders(tmp_path: Path, make_set: MakeSet) -> None
     [
         (b"", "the list file names no stem"),
         (b"a\nb\na\n", "named twice: a"),
-        (b"a\nx\ny\n", "no RGB image in {rgb} for x, y"),
+        (b"a\nx\ny\n", "2 stems have no RGB image in {rgb}: x, y"),
+        (b"a\nx\n", "no RGB image of the stem x in {rgb}"),
         (b"\xff\xd8\xff\xe0", "the list file is not a text file"),
     ],
 )
@@ -236,10 +290,11 @@ def test_missing_list_file(tmp_path: Path, make_set: MakeSet, one_line: OneLine)
 
 
 def test_a_new_family_is_a_line_of_data(tmp_path: Path, make_set: MakeSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {**FAMILIES, "nju2k": Family("nju2k", ("NJU2K", "NJUD"), {"train": 1485, "test": 500})}
-    monkeypatch.setattr("samsod.data.catalog.FAMILIES", table)
-    make_set(tmp_path / "NJUD_Test", folders=("RGB", "depth", "GT"))
-    assert len(find_set(DatasetConfig("nju2k", "test"), str(tmp_path)).triplets) == 3
+    table = {**FAMILIES, "ours": Family("ours", ("Our Depth", "OD"), {"train": 80, "test": 20}, "depth")}
+    monkeypatch.setattr("samsod.data.families.FAMILIES", table)
+    make_set(tmp_path / "OD_Test", folders=("RGB", "depth", "GT"))
+    pairs = find_set(DatasetConfig("ours", "test"), str(tmp_path))
+    assert pairs.name == "Our Depth" and len(pairs.triplets) == 3
 
 
 def triplets(names: list[str]) -> list[Triplet]:
@@ -288,4 +343,4 @@ def test_real_sets(shared_data: Path) -> None:
 
 def test_real_pairs_without_masks(shared_data: Path, one_line: OneLine) -> None:
     message = one_line(find_set, folders_config(shared_data / "pairs"), "")
-    assert re.search(r"no folder of masks in .*pairs; looked for gt, .*; there are: RGB, T$", message)
+    assert re.search(r"no folder of masks in .*pairs; looked for GT, .*; there are: RGB, T$", message)

@@ -9,7 +9,8 @@ import torch
 
 from samsod.data.catalog import PairSet, find_set
 from samsod.data.dataset import PairDataset, SampleKey
-from samsod.data.images import read_rgb, read_thermal
+from samsod.data.images import read_rgb
+from samsod.data.thermal import read_thermal
 from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 
 Write = Callable[..., Path]
@@ -35,7 +36,7 @@ def test_a_sample_is_the_files_content(tmp_path: Path, make_set: MakeSet) -> Non
     sample = dataset(root)[1]
     assert sample["index"] == 1
     rgb = (read_rgb(root / "RGB" / "b.jpg").transpose(2, 0, 1) / 255 - IMAGENET[0]) / IMAGENET[1]
-    thermal = read_thermal(root / "T" / "b.png").transpose(2, 0, 1) / 255
+    thermal = read_thermal(root / "T" / "b.png", ThermalConfig()).transpose(2, 0, 1) / 255
     assert np.allclose(sample["rgb"].numpy(), rgb, atol=1e-5)
     assert np.allclose(sample["thermal"].numpy(), thermal, atol=1e-6)
     truth = sample["ground_truth"]

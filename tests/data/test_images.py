@@ -10,8 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from samsod.data.images import read_rgb, read_saliency, read_thermal, read_truth
+from samsod.data.images import read_rgb, read_saliency, read_truth
+from samsod.data.thermal import read_thermal as read_second
+from samsod.data_config import ThermalConfig
 from samsod.errors import UserError
+
+
+def read_thermal(path: Path) -> np.ndarray:
+    return read_second(path, ThermalConfig())
+
 
 READERS = (read_rgb, read_saliency, read_thermal, read_truth)
 Write = Callable[..., Path]
@@ -41,40 +48,6 @@ def test_grey_rgb_is_repeated_and_alpha_is_dropped(tmp_path: Path, write_image: 
 def test_rgb_of_16_bits_becomes_8(tmp_path: Path, write_image: Write) -> None:
     path = write_image(tmp_path / "a.png", gradient().astype(np.uint16) * 257)
     assert np.array_equal(read_rgb(path), gradient())
-
-
-def test_thermal_of_8_bits_stays_as_it_is(tmp_path: Path, write_image: Write) -> None:
-    grey = gradient()[..., 0] // 2 + 20
-    for scale in ("image", "fixed"):
-        read = read_thermal(write_image(tmp_path / "a.png", grey), scale)
-        assert read.dtype == np.uint8 and np.array_equal(read, np.stack([grey] * 3, axis=2))
-
-
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_thermal_of_16_bits_is_stretched_or_divided(tmp_path: Path, write_image: Write, ending: str) -> None:
-    values = np.array([[7000, 7100], [7255, 7510]], np.uint16)
-    path = write_image(tmp_path / f"a{ending}", values)
-    assert read_thermal(path, "image")[..., 1].tolist() == [[0, 50], [128, 255]]
-    assert read_thermal(path, "fixed")[..., 2].tolist() == [[27, 28], [28, 29]]  # value / 257
-
-
-@pytest.mark.parametrize("value", [0, 4711, 65535])
-def test_constant_thermal_divides_by_nothing(tmp_path: Path, write_image: Write, value: int) -> None:
-    path = write_image(tmp_path / "a.png", np.full((4, 5), value, np.uint16))
-    assert read_thermal(path, "image").max() == 0
-    assert (read_thermal(path, "fixed") == round(value / 257)).all()
-
-
-def test_thermal_of_16_bits_and_three_channels_keeps_its_order(tmp_path: Path, write_image: Write) -> None:
-    image = gradient().astype(np.uint16)
-    image[0, 0], image[-1, -1] = 0, 510
-    read = read_thermal(write_image(tmp_path / "a.png", image), "image")
-    assert np.abs(read - image / 2).max() <= 0.5
-
-
-def test_thermal_of_floats_is_refused(tmp_path: Path, write_image: Write, one_line: OneLine) -> None:
-    path = write_image(tmp_path / "a.tif", np.ones((4, 4), np.float32))
-    assert one_line(read_thermal, path) == f"{path}: holds float32 values; expected 8 or 16 bits a channel"
 
 
 def disc(height: int = 240, width: int = 320) -> np.ndarray:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from samsod.data import transforms
+from samsod.data.augment import draw_factors
 from samsod.data.images import read_rgb
-from samsod.data_config import AugmentConfig
+from samsod.data.thermal import read_thermal
+from samsod.data_config import AugmentConfig, ThermalConfig
 
 OPERATIONS = {
     "Brightness": transforms.adjust_brightness,
@@ -88,9 +90,9 @@ def test_all_four_are_pillows(shared_data: Path) -> None:
     pillow, enhance = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageEnhance")
     rng = np.random.default_rng(2)
     for path in sorted((shared_data / "rgbflow" / "train" / "RGB").iterdir())[::30]:
-        image = transforms.resize(read_rgb(path), 256)
+        (image,) = transforms.resize([read_rgb(path)], 256)
         for _ in range(5):
-            factors = transforms.draw_factors(AugmentConfig(), rng)
+            factors = draw_factors(AugmentConfig(), rng)
             theirs = pillow.fromarray(image)
             for name, factor in zip(OPERATIONS, factors, strict=True):
                 theirs = getattr(enhance, name)(theirs).enhance(factor)
@@ -123,24 +125,91 @@ def test_tiny_images(size: tuple[int, int]) -> None:
 def test_factors_come_from_their_ranges() -> None:
     config = AugmentConfig(brightness=[0.2, 0.4], contrast=[1.0, 1.0], color=[0.0, 2.0], sharpness=[5.0, 6.0])
     rng = np.random.default_rng(0)
-    drawn = np.array([transforms.draw_factors(config, rng) for _ in range(500)])
+    drawn = np.array([draw_factors(config, rng) for _ in range(500)])
     assert np.all(drawn.min(0) >= [0.2, 1, 0, 5]) and np.all(drawn.max(0) <= [0.4, 1, 2, 6])
     assert np.allclose(drawn.mean(0), [0.3, 1, 1, 5.5], atol=0.1)
 
 
-def test_resize_averages_areas_and_interpolates() -> None:
-    image = noise(8, 12)
-    shrunk = transforms.resize(image[:, :8], 4)
-    means = image[:, :8].reshape(4, 2, 4, 2, 3).mean((1, 3))
-    assert shrunk.shape == (4, 4, 3) and np.abs(shrunk - means).max() <= 0.5
-    assert np.array_equal(transforms.resize(image[:, :8], 8), image[:, :8])
-    grown = transforms.resize(np.array([[0, 100]], np.uint8), 4)
-    assert grown.tolist() == [[0, 25, 75, 100]] * 4
+def slow_resize(plane: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear along one side after the other, with a triangle as wide as the factor of reduction."""
+    for _ in range(2):
+        plane = plane.T
+        factor = plane.shape[0] / size
+        support = max(factor, 1.0)
+        rows = []
+        for target in range(size):
+            centre = (target + 0.5) * factor
+            weights = np.array([max(1 - abs(y + 0.5 - centre) / support, 0) for y in range(plane.shape[0])])
+            rows.append(weights @ plane / weights.sum())
+        plane = np.floor(np.array(rows) + 0.5)
+    return plane
 
 
-def test_resize_that_shrinks_one_side_still_averages_it() -> None:
-    stripes = np.tile(np.array([0, 0, 0, 255], np.uint8), (3, 16))  # 3 rows, 64 columns
-    assert np.abs(transforms.resize(stripes, 16).astype(float) - 255 / 4).max() <= 0.5
+@pytest.mark.parametrize("shape", [(37, 53), (20, 90), (9, 5), (1, 64)])
+def test_resize_is_its_formula(shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    (resized,) = transforms.resize([image], 24)
+    assert resized.shape == (24, 24, 3) and resized.flags["C_CONTIGUOUS"]
+    for channel in range(3):
+        difference = np.abs(resized[..., channel] - slow_resize(image[..., channel], 24))
+        assert difference.max() <= 1 and difference.mean() < 0.1
+
+
+def test_resize_is_pillows(shared_data: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    image = read_rgb(shared_data / "pairs" / "RGB" / sorted(p.name for p in (shared_data / "pairs/RGB").iterdir())[0])
+    for size in (64, 200, 512, 700):
+        theirs = np.asarray(pillow.fromarray(image).resize((size, size), pillow.Resampling.BILINEAR))
+        difference = np.abs(transforms.resize([image], size)[0].astype(int) - theirs)
+        assert difference.max() <= 2 and difference.mean() < 0.1
+
+
+def test_images_resized_together_are_as_if_alone() -> None:
+    images = [noise(), noise(seed=1), noise(seed=2)[..., 0], noise(seed=3)[..., 0], noise(seed=4)[..., 0]]
+    for size in (16, 37, 60):
+        together = transforms.resize(images, size)
+        for image, resized in zip(images, together, strict=True):
+            assert np.array_equal(resized, transforms.resize([image], size)[0])
+    same = transforms.resize([noise(32, 32)], 32)[0]
+    assert np.array_equal(same, noise(32, 32))
+
+
+def test_a_grey_image_is_changed_as_its_three_channels(shared_data: Path) -> None:
+    repeated = read_thermal(next((shared_data / "pairs" / "T").iterdir()), ThermalConfig())
+    plane = repeated[..., 0].copy()
+    assert np.array_equal(transforms.single_channel(repeated), plane)
+    coloured = repeated.copy()
+    coloured[77, 5, 2] ^= 1
+    assert transforms.single_channel(coloured) is coloured
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        factors = draw_factors(AugmentConfig(), rng)
+        grey, colour = transforms.photometric(plane, factors), transforms.photometric(repeated, factors)
+        assert np.array_equal(np.repeat(grey[..., None], 3, axis=2), colour)
+        for normalize in (False, True):
+            assert torch.equal(transforms.to_tensor(grey, normalize), transforms.to_tensor(colour, normalize))
+
+
+def test_arithmetic_in_place_of_a_table_changes_nothing() -> None:
+    levels = np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+    rng = np.random.default_rng(0)
+    for factor in (*FACTORS, *rng.uniform(0, 3, 300)):
+        degenerate = np.float32(rng.integers(0, 256))
+        expected = degenerate + np.float32(factor) * (levels.astype(np.float32) - degenerate)
+        expected = np.clip(expected, 0, 255).astype(np.uint8)
+        assert np.array_equal(transforms._look_up(levels, float(degenerate), factor), expected)
+
+
+def test_turning_follows_the_scene() -> None:
+    """A quarter turn of a scene twice as wide as high moves what is right of the centre above it, twice as far."""
+    square = np.zeros((101, 101), np.uint8)
+    square[48:53, 68:73] = 255  # 20 columns right of the centre
+    turned = transforms.turn(square, 90, aspect=2)
+    rows, columns = np.nonzero(turned > 128)
+    assert abs(rows.mean() - 10) < 1 and abs(columns.mean() - 50) < 1
+    whole = transforms.turn(np.full((101, 101, 3), 255, np.uint8), 45, aspect=1)
+    assert whole[0, 0].max() == 0 and whole[50, 50].min() == 255
+    assert np.array_equal(transforms.turn(square, 0, 2), square)
 
 
 def test_flip() -> None:

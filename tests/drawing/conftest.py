@@ -11,8 +11,9 @@ from typing import NoReturn
 import pytest
 import torch
 
-from samsod.config import Config, DataConfig, DatasetConfig, ModelConfig, TestConfig, to_yaml
+from samsod.config import Config, ModelConfig, TestConfig, to_yaml
 from samsod.data.catalog import find_set
+from samsod.data_config import DataConfig, DatasetConfig
 from samsod.engine.checkpoint import model_state, save_checkpoint
 from samsod.errors import UserError
 from samsod.evaluation.report import run_test

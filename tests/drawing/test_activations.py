@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config import DataConfig, DatasetConfig, ModelConfig
+from samsod.config import ModelConfig
 from samsod.data.catalog import find_set
 from samsod.data.transforms import resize, to_tensor
+from samsod.data_config import DataConfig, DatasetConfig
 from samsod.drawing.activations import activation_mosaics, chosen_blocks, named_pairs, read_pair
 from samsod.errors import UserError
 from samsod.evaluation.figures import write_png
@@ -25,7 +26,9 @@ def test_columns_hold_the_maps_of_every_pair(pairs_folder: Path, model_config: M
     assert list(rgb.titles) == ["RGB", "block 3\nhigh", "block 3\nlow", "block 1\nhigh", "block 1\nlow"]
     assert [name for name, _ in thermal.rows] == ["004", "001"] and thermal.titles[0] == "thermal"
     side = model_config.image_size
-    inputs = to_tensor(resize(pairs[1].rgb, side), True)[None], to_tensor(resize(pairs[1].thermal, side), False)[None]  # type: ignore[arg-type]
+    assert pairs[1].thermal is not None
+    visible, infrared = resize([pairs[1].rgb, pairs[1].thermal], side)
+    inputs = to_tensor(visible, True)[None], to_tensor(infrared, False)[None]
     maps = activation_maps(model.eval(), *inputs, [1])
     tiles = thermal.rows[1][1]
     assert np.array_equal(tiles[4].heat, maps["thermal"][1].low[0].numpy())  # type: ignore[arg-type]

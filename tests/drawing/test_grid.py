@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.config import DatasetConfig
 from samsod.data.catalog import PairSet, find_set
 from samsod.data.images import read_rgb, read_truth
+from samsod.data_config import DatasetConfig
 from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples, score_texts
 from samsod.drawing.mosaic import Mosaic, Tile, draw_mosaics
 from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE

@@ -1,0 +1,149 @@
+"""Augmentation of a sample: what is drawn for it, and what that does to its images.
+
+Everything is drawn before anything is read, from one generator and in a fixed order, so that switching one kind on
+leaves what the others draw as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from samsod.data.images import Bytes, cv2
+from samsod.data.transforms import Factors
+from samsod.data_config import AugmentConfig
+
+SIZE_STEP = 32  # the network takes multiples of it
+LEAST_SIZE = 64
+
+
+class Part(NamedTuple):
+    """A rectangle, in shares of the image's height and width."""
+
+    top: float = 0.0
+    left: float = 0.0
+    height: float = 1.0
+    width: float = 1.0
+
+    def slices(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns it covers; at least one of each."""
+        return _share(self.top, self.height, height), _share(self.left, self.width, width)
+
+
+WHOLE = Part()
+
+
+class Spot(NamedTuple):
+    """A soft ellipse: its centre and its radii (standard deviations), in shares of the image's sides."""
+
+    row: float
+    column: float
+    tall: float
+    wide: float
+
+    def weights(self, size: int) -> npt.NDArray[np.float32]:
+        """A Gaussian bump of height 1, size×size."""
+        places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+        rows = np.exp(-0.5 * ((places - np.float32(self.row)) / np.float32(self.tall)) ** 2)
+        columns = np.exp(-0.5 * ((places - np.float32(self.column)) / np.float32(self.wide)) ** 2)
+        bump: npt.NDArray[np.float32] = np.outer(rows, columns)
+        return bump
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to one sample, in the order of the fields but for the part, which is cut out before resizing."""
+
+    rgb: Factors
+    thermal: Factors
+    flip: bool = False
+    part: Part = WHOLE
+    degrees: float = 0.0
+    over_exposure: Spot | None = None
+    thermal_crossover: Spot | None = None
+    dropped: Literal["", "rgb", "thermal"] = ""
+
+
+def draw(config: AugmentConfig, rng: np.random.Generator) -> Augmentation:
+    """Draws a sample's augmentation; everything with the probability and from the range that `config` gives."""
+    rgb, thermal = draw_factors(config, rng), draw_factors(config, rng)
+    flip = bool(config.flip and rng.random() < 0.5)
+    part = _draw_part(config.crop, rng)
+    degrees = config.rotate * float(rng.uniform(-1, 1))
+    over_exposed, over_exposure = rng.random() < config.over_exposure, _draw_spot(0.06, 0.2, rng)
+    crossed_over, thermal_crossover = rng.random() < config.thermal_crossover, _draw_spot(0.1, 0.3, rng)
+    dropped, is_rgb = rng.random() < config.modality_dropout, rng.random() < 0.5
+    return Augmentation(
+        rgb,
+        thermal,
+        flip,
+        part,
+        degrees,
+        over_exposure if over_exposed else None,
+        thermal_crossover if crossed_over else None,
+        ("rgb" if is_rgb else "thermal") if dropped else "",
+    )
+
+
+def draw_factors(config: AugmentConfig, rng: np.random.Generator) -> Factors:
+    """Draws each factor uniformly from its range; always four draws, whatever the ranges."""
+    return Factors(*(float(rng.uniform(*getattr(config, name))) for name in Factors._fields))
+
+
+def draw_size(sizes: tuple[int, ...], words: list[int]) -> int:
+    """One of the sizes, each as likely; the words are the seed."""
+    return int(np.random.default_rng(words).choice(sizes))
+
+
+def batch_sizes(image_size: int, factors: list[float]) -> tuple[int, ...]:
+    """The sides a batch may have: each factor's share of `image_size`, rounded to a multiple of 32, at least 64."""
+    sides = (SIZE_STEP * math.floor(image_size * factor / SIZE_STEP + 0.5) for factor in factors)
+    return tuple(max(side, LEAST_SIZE) for side in sides)
+
+
+def over_expose(image: Bytes, spot: Spot) -> Bytes:
+    """Adds light, as from a lamp or the sun: the spot's core burns out to white, its halo fades.
+
+    Args:
+        image: uint8, S×S×3; stays as it is.
+        spot: Where.
+    """
+    light = np.rint(spot.weights(len(image)) * 510).astype(np.uint16)
+    return _bytes(cv2.add(image, cv2.cvtColor(light, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U))
+
+
+def cross_over(image: Bytes, spot: Spot) -> Bytes:
+    """Takes the contrast from a region, as where object and surroundings are equally warm: all becomes its mean.
+
+    Args:
+        image: uint8, S×S or S×S×3; stays as it is.
+        spot: Where; flat inside, soft at the rim.
+    """
+    weights = np.minimum(2 * spot.weights(len(image)), 1)
+    weights = weights if image.ndim == 2 else weights[..., None]
+    mean = (image * weights).sum((0, 1)) / weights.sum()
+    return _bytes(np.rint(image + weights * (mean - image)))
+
+
+def _draw_part(least: float, rng: np.random.Generator) -> Part:
+    height, width, top, left = rng.random(4)
+    height, width = least + (1 - least) * height, least + (1 - least) * width
+    return Part(float((1 - height) * top), float((1 - width) * left), float(height), float(width))
+
+
+def _draw_spot(least: float, most: float, rng: np.random.Generator) -> Spot:
+    row, column, tall, wide = rng.random(4)
+    return Spot(float(row), float(column), *(float(least + (most - least) * radius) for radius in (tall, wide)))
+
+
+def _share(start: float, length: float, pixels: int) -> slice:
+    first = min(int(start * pixels), pixels - 1)
+    return slice(first, min(first + max(round(length * pixels), 1), pixels))
+
+
+def _bytes(image: npt.NDArray[np.generic]) -> Bytes:
+    return image.astype(np.uint8, copy=False)

@@ -1,0 +1,50 @@
+"""Checks data sets: `python tools/check_data.py --root DIR [--set NAME] [--thermal FOLDER] [--json] ...`."""
+
+import json
+from pathlib import Path
+
+from samsod.command_line import OneLineParser
+from samsod.errors import UserError, run_main
+
+DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a table.
+
+Faults make a set unusable, and the tool exits with 2 and one line for each: a folder or a partner that is missing, a
+file that cannot be read, a mask that is none, images of a pair that differ in size. (data.skip_bad=true trains and
+tests without such pairs.) Notes do not: another number of pairs than published, a part that is not there, RGB images
+that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of the second
+modality that differ in kind, empty masks, foreground strokes outside the labelled region."""
+
+
+def main() -> None:
+    """Looks for sets, reads them, prints what it found and fails when there is a fault."""
+    import argparse
+
+    parser = OneLineParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data sets, or one set's")
+    parser.add_argument("--set", default="", metavar="NAME", help="the one family to look for, e.g. vt5000 or folders")
+    parser.add_argument("--thermal", default="", metavar="FOLDER", help="folder of the second modality, e.g. D")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--processes", type=int, default=0, metavar="N", help="processes that read; 0: all cores")
+    args = parser.parse_args()
+    from samsod.data.check import check_set
+    from samsod.data.check_report import HEADING, as_json, faults_of, notes_of, table_rows
+    from samsod.data.recognise import recognise
+    from samsod.data_config import ThermalConfig
+    from samsod.engine.log import progress
+    from samsod.evaluation.tables import text_table
+
+    found = recognise(args.root, args.set, args.thermal)
+    checked = [check_set(one, ThermalConfig(), args.processes, progress) for one in found.sets]
+    if args.json:
+        print(json.dumps(as_json(found, checked), indent=1))
+    else:
+        print(text_table(HEADING, table_rows(checked), left=2))
+        for note in notes_of(found, checked):
+            print(f"note: {note}")
+    faults = faults_of(found, checked)
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+if __name__ == "__main__":
+    run_main(main)

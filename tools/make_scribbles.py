@@ -1,0 +1,42 @@
+"""Makes scribbles from full masks: `python tools/make_scribbles.py --gt DIR --output DIR [--seed N] [--width PX]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from samsod.command_line import OneLineParser
+from samsod.errors import UserError, run_main
+
+
+def main() -> None:
+    """Writes two folders of strokes and a picture of some, and prints what a config says of them."""
+    parser = OneLineParser(description="Draws thin strokes on object and background of full masks, as a person would.")
+    parser.add_argument("--gt", required=True, metavar="DIR", type=Path, help="folder of masks")
+    parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="gets foreground/ and labelled/")
+    parser.add_argument("--seed", default=0, type=int, metavar="N", help="another seed, other strokes (default 0)")
+    parser.add_argument(
+        "--width", type=int, metavar="PX", help="of the strokes (default: a hundredth of the image's shorter side)"
+    )
+    args = parser.parse_args()
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
+    if args.width is not None and args.width < 1:
+        raise UserError(f"--width {args.width}: expected 1 or more")
+    from samsod.data import scribbles
+
+    masks = scribbles.find_masks(args.gt)
+    from samsod.engine.log import progress
+    from samsod.evaluation.figures import contact_sheet, write_png
+
+    shown = progress(masks, len(masks), "scribbling")
+    foreground, labelled = scribbles.make_scribbles(shown, args.output, args.seed, args.width)
+    config, pairs = scribbles.as_config(args.gt, args.output)
+    rows = [(path.stem, scribbles.overlays(path, args.output, pairs)) for path in masks[:: -(-len(masks) // 12)]]
+    write_png(args.output / "scribbles.png", contact_sheet(rows, ("image", "truth")))
+    print(f"{len(masks)} masks: {labelled:.2%} of the pixels labelled, {foreground:.2%} foreground")
+    print(f"drawn: {args.output / 'scribbles.png'}")
+    print(f"in a config:\n  loss: {{name: scribble}}\n  data: {{train: [{config}]}}")
+
+
+if __name__ == "__main__":
+    run_main(main)
