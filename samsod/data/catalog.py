@@ -80,7 +80,7 @@ def find_set(config: DatasetConfig, data_root: str) -> PairSet:
     family = find_family(config)
     root = find_root(config, family.folders, data_root)
     folders = find_folders(config, family.folders, root)
-    files = {modality: images_by_stem(folder) for modality, folder in folders.items()}
+    files = {modality: _images(folder) for modality, folder in folders.items()}
     stems = _listed(config.list_file, root, files["rgb"]) if config.list_file else sorted(files["rgb"])
     faults = [*_without_partner(stems, files, folders)]
     if not config.list_file:
@@ -140,12 +140,8 @@ def _draw(stem: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def images_by_stem(folder: Path) -> dict[str, Path]:
-    """The images of a folder by stem, in the order of their names; other files and hidden ones are passed over.
-
-    Raises:
-        UserError: The folder holds no image, or two of one stem.
-    """
+def _images(folder: Path) -> dict[str, Path]:
+    """The images of a folder by stem; other files and hidden ones are passed over."""
     files: dict[str, Path] = {}
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())
@@ -175,11 +171,11 @@ def _listed(list_file: str, root: Path, known: Mapping[str, Path]) -> list[str]:
         raise UserError(f"{path}: the list file names no stem")
     doubled = [stem for stem, count in Counter(stems).items() if count > 1]
     if doubled:
-        raise UserError(f"{path}: named twice: {some_of(doubled)}")
+        raise UserError(f"{path}: named twice: {_some(doubled)}")
     unknown = [stem for stem in stems if stem not in known]
     if unknown:
         folder = next(iter(known.values())).parent
-        raise UserError(f"{path}: no RGB image in {folder} for {some_of(unknown)}")
+        raise UserError(f"{path}: no RGB image in {folder} for {_some(unknown)}")
     return stems
 
 
@@ -199,7 +195,7 @@ def _without_partner(
         elif lacking:
             yield (
                 f"{folders[modality]}: no {CALLED[modality]} for {len(lacking)} of the {len(stems)} files "
-                f"in {folders['rgb']}: {some_of(lacking)}"
+                f"in {folders['rgb']}: {_some(lacking)}"
             )
 
 
@@ -209,9 +205,8 @@ def _without_rgb(files: Mapping[str, Mapping[str, Path]], folders: Mapping[str, 
         if len(extra) == 1:
             yield f"{files[modality][extra[0]]}: no RGB image of that stem in {folders['rgb']}"
         elif extra:
-            yield f"{folders[modality]}: {len(extra)} files have no RGB image in {folders['rgb']}: {some_of(extra)}"
+            yield f"{folders[modality]}: {len(extra)} files have no RGB image in {folders['rgb']}: {_some(extra)}"
 
 
-def some_of(stems: Sequence[str], shown: int = 5) -> str:
-    """The first few of many stems, and how many more there are."""
+def _some(stems: Sequence[str], shown: int = 5) -> str:
     return ", ".join(stems[:shown]) + (f" and {len(stems) - shown} more" if len(stems) > shown else "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from samsod.config import DatasetConfig
 from samsod.errors import UserError
 
-# In the order of preference, and written as `folder_key` writes them.
+# In the order of preference, and written as `_key` writes them.
 MODALITIES: Mapping[str, tuple[str, ...]] = {
     "rgb": ("rgb", "img", "imgs", "image", "images", "visible", "vis"),
     "thermal": ("t", "thermal", "th", "ir", "infrared", "depth", "depths", "d"),
@@ -87,23 +87,6 @@ def find_folders(config: DatasetConfig, set_names: Sequence[str], root: Path) ->
     )
 
 
-def find_subfolder(folder: Path, name: str) -> Path:
-    """The folder in `folder` that is called `name`, but for case, hyphens, underscores and blanks.
-
-    Raises:
-        UserError: There is none, or more than one; the line says what there is.
-    """
-    found = _child(folder, [name])
-    if found is None:
-        raise UserError(f"{folder}: no folder {name} in it; {_there(folder)}")
-    return found
-
-
-def folder_key(name: str) -> str:
-    """What is compared of a folder's name: VT5000-Train, vt5000_train and VT5000Train are one."""
-    return re.sub(r"[-_ ]", "", name.lower())
-
-
 def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Path | None:
     found = _child(parent, set_names) or _child(parent, _joined(set_names, parts))
     above = None if found else _child(parent, parts)
@@ -136,19 +119,24 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
     """
     names = root.resolve().parts[-2:]
     words = {word for name in names for word in re.split(r"[-_ ]", name.lower())}
-    own = {folder_key(name) for name in _joined(set_names, parts)}
-    return not words.isdisjoint(parts) or not own.isdisjoint(folder_key(name) for name in names)
+    own = {_key(name) for name in _joined(set_names, parts)}
+    return not words.isdisjoint(parts) or not own.isdisjoint(_key(name) for name in names)
 
 
 def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:
     return [name + part for name in set_names for part in parts]
 
 
+def _key(name: str) -> str:
+    """What is compared of a folder's name: VT5000-Train, vt5000_train and VT5000Train are one."""
+    return re.sub(r"[-_ ]", "", name.lower())
+
+
 def _child(folder: Path, names: Iterable[str]) -> Path | None:
     """The sub-folder that goes by the first of the names any goes by."""
     there = _subfolders(folder)
     for name in names:
-        found = [path for path in there if folder_key(path.name) == folder_key(name)]
+        found = [path for path in there if _key(path.name) == _key(name)]
         if len(found) > 1:
             raise UserError(f"{folder}: cannot choose between {found[0].name} and {found[1].name}")
         if found:
