@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.catalog import PairSet, Triplet
+from samsod.data.folders import images_by_stem, some_of
 from samsod.data.images import read_rgb, read_saliency, read_truth
-from samsod.data.pairing import images_in, some_of
 from samsod.data.thermal import read_thermal
 from samsod.data_config import ThermalConfig
 from samsod.drawing.choice import Place, check_metrics, find_images, image_metric, ranked_images
@@ -52,7 +52,7 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
         for pairs in sets:
             try:
                 place = maps_folder(method, folder, pairs.name, alone=len(sets) == 1)
-                found.setdefault(method, {})[pairs.name] = images_in(place)
+                found.setdefault(method, {})[pairs.name] = images_by_stem(place)
             except UserError as error:
                 faults.append(str(error))
     if faults:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from samsod.data.folders import ENDINGS, find_subfolder, folder_key, images_by_stem, some_of
 from samsod.data.images import cv2, read_saliency, read_truth
-from samsod.data.layout import find_subfolder, folder_key
-from samsod.data.pairing import ENDINGS, images_in, some_of
 from samsod.errors import UserError
 from samsod.evaluation.metrics import ImageScores, score_image
 from samsod.evaluation.score_cache import ScoreCache
@@ -215,11 +214,13 @@ def _name_faults(predictions: Mapping[str, Path], truths: Mapping[str, Path]) ->
 
 @contextmanager
 def _noted(faults: list[str]) -> Iterator[None]:
-    """Adds the block's `UserError` to the faults instead of ending at the first."""
+    """Adds the block's faults to the others instead of ending at the first."""
     try:
         yield
     except UserError as error:
         faults.append(str(error))
+    except PermissionError as error:
+        faults.append(f"{error.filename}: cannot be read: {error.strerror}")
 
 
 def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
@@ -240,7 +241,7 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
 def _images_in(folder: Path, expected: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected {expected}")
-    return images_in(folder)
+    return images_by_stem(folder)
 
 
 def _unpaired(maps: Mapping[str, Path], place: Path, masks: Mapping[str, Path], truth: Path) -> Iterator[str]:

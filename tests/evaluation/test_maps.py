@@ -86,6 +86,8 @@ def test_two_files_of_one_stem_and_two_sets_of_one_name(golden: Path) -> None:
     (golden / "soft" / "edges" / "black.bmp").write_bytes(b"")
     truths = {"edges": golden / "truths" / "edges"}
     assert "two files of the same stem: black.bmp and black.png" in faults({"m": golden / "soft"}, truths)[0]
+    (golden / "soft" / "Edges").mkdir()
+    assert faults({"m": golden / "soft"}, truths)[0] == f"{golden}/soft: cannot choose between Edges and edges"
     both = {"VT-1": golden / "truths" / "edges", "vt1": golden / "truths" / "edges"}
     assert (
         faults({"m": golden / "close" / "edges"}, both)[0] == "the data sets VT-1 and vt1 cannot be told apart by name"
