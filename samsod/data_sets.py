@@ -32,7 +32,7 @@ class TrainingSets(NamedTuple):
 
 
 def training_sets(config: Config) -> TrainingSets:
-    """The sets to train on and those to validate on.
+    """The sets to train on and those to validate on; nothing is held out of a set with scribbles.
 
     Raises:
         UserError: No training set, or one that cannot be used; or one with scribbles under a loss that takes all that
@@ -47,7 +47,7 @@ def training_sets(config: Config) -> TrainingSets:
             f"data.train: {' and '.join(scribbles)} has scribbles, and the loss {config.loss.name} would take all that "
             "is not labelled for background; set loss.name to scribble"
         )
-    if scribbles and data.holdout and not data.val:
+    if len(scribbles) == len(data.train) and data.holdout and not data.val:
         raise UserError(
             f"data.train: {' and '.join(scribbles)} has scribbles, which no held-out part can be scored by; set "
             "data.val to a set with full masks, or data.holdout=0 and take the last checkpoint"
@@ -56,7 +56,8 @@ def training_sets(config: Config) -> TrainingSets:
     if data.val:
         val = scored_sets(data.val, data, "data.val")
         return TrainingSets(train.sets, val.sets, train.remarks + val.remarks)
-    parts = [(pairs.name, *hold_out(pairs.triplets, data.holdout)) for pairs in train.sets]
+    shares = [0.0 if pairs.partial_labels else data.holdout for pairs in train.sets]
+    parts = [(pairs.name, *hold_out(pairs.triplets, share)) for pairs, share in zip(train.sets, shares, strict=True)]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
     return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
 

@@ -139,6 +139,35 @@ def test_shipped_configs_are_valid() -> None:
         load_config(path)
 
 
+def test_a_base_that_bases_share_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, "seed: 1\noutput: base", "base.yaml")
+    write(tmp_path, "_base_: base.yaml\nseed: 2", "protocol.yaml")
+    write(tmp_path, "_base_: base.yaml\ntrain: {epochs: 3}", "size.yaml")
+    for bases in ("[protocol.yaml, size.yaml]", "[size.yaml, protocol.yaml]", "[base.yaml, protocol.yaml, size.yaml]"):
+        config = load_config(write(tmp_path, f"_base_: {bases}", "run.yaml"))
+        assert (config.seed, config.output, config.train.epochs) == (2, "base", 3)
+
+
+def test_protocols_are_the_papers(tmp_path: Path) -> None:
+    three = ["vt821 ", "vt1000 ", "vt5000 test"]
+    four = ["nju2k test", "nlpr test", "stere ", "sip "]
+    protocols = {
+        "rgbt": (["vt5000 train"], three),
+        "rgbd": (["nju2k train", "nlpr train"], four),
+        "rail": (["neu_rsdds_aug train"], ["neu_rsdds_aug test"]),
+        "scribble": (["rgbts "], three),
+    }
+    for name, expected in protocols.items():
+        own = load_config(ROOT / "configs" / f"{name}.yaml")
+        bases = f"_base_: [{ROOT}/configs/{name}.yaml, {ROOT}/configs/tiny.yaml]"
+        for config, size in ((own, "large"), (load_config(write(tmp_path, bases)), "tiny")):
+            listed = [
+                [f"{item.family} {item.split}" for item in items] for items in (config.data.train, config.data.test)
+            ]
+            assert (*listed,) == expected and config.model.size == size
+    assert own.loss.name == "scribble" and own.data.holdout == 0
+
+
 def test_recipes_are_the_papers() -> None:
     large, tiny = (load_config(ROOT / "configs" / f"{size}.yaml") for size in ("large", "tiny"))
     assert (large.train.batch_size, tiny.train.batch_size) == (4, 8)

@@ -116,7 +116,7 @@ def test_data_that_is_not_there_is_refused_before_anything_is_written(tmp_path: 
     done = train(tmp_path, pairs_folder)
     assert done.returncode == 2
     lacking, left_over = done.stderr.splitlines()  # two faults, a line each, the first few stems named
-    assert "no thermal image for 12" in lacking and "000, 001" in lacking and "x000, x001" in left_over
+    assert "12 files have no thermal image" in lacking and "000, 001" in lacking and "x000, x001" in left_over
     assert not (tmp_path / "run").exists()
 
 
