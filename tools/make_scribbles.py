@@ -35,7 +35,7 @@ def main() -> None:
     write_png(args.output / "scribbles.png", contact_sheet(rows, ("image", "truth")))
     print(f"{len(masks)} masks: {labelled:.2%} of the pixels labelled, {foreground:.2%} foreground")
     print(f"drawn: {args.output / 'scribbles.png'}")
-    print(f"in a config:\n  loss: {{name: scribble}}\n  data: {{train: [{config}]}}")
+    print(f"in a config:\n  loss: {{name: scribble}}\n  data: {{holdout: 0, train: [{config}]}}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training on scribbles: the same loop and surgery, alike on any number of ranks, refused where it must be."""
+"""Training on scribbles: the same loop and surgery, alike on any number of ranks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from torch import Tensor
 from samsod.config import Config, LossConfig
 from samsod.data.scribbles import find_masks, make_scribbles
 from samsod.data_config import DatasetConfig
-from samsod.data_sets import training_sets
 from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
-from samsod.errors import UserError
-from samsod.workflows import test as run_test
 from samsod.workflows import train
 from tests.ranks import run_ranks
 
@@ -67,28 +64,3 @@ def test_ranks_and_micro_batches_change_nothing(scribble_config: Config, tmp_pat
     assert apart(trained(parts), alone) < 1e-5
     ranks = run_ranks(trained, 2, replace(scribble_config, output=str(tmp_path / "ranks")))
     assert torch.equal(*ranks) and apart(ranks[0], alone) < 1e-5
-
-
-def test_nothing_is_held_out_of_a_set_with_scribbles(scribble_config: Config) -> None:
-    scribble_config.data.holdout = 0.3
-    (strokes, masks), held_out, _ = training_sets(scribble_config)
-    assert len(strokes.triplets) == 12 and len(masks.triplets) < 4
-    assert [pairs.name for pairs in held_out] == ["pairs"]
-
-
-def test_a_loss_that_does_not_know_of_scribbles_is_refused(scribble_config: Config) -> None:
-    scribble_config.loss = LossConfig()
-    with pytest.raises(UserError, match=r"data\.train: strokes .*set loss\.name to scribble"):
-        training_sets(scribble_config)
-
-
-def test_scribbles_are_no_truth_to_score_by(scribble_config: Config, tmp_path: Path) -> None:
-    strokes = scribble_config.data.train[0]
-    scribble_config.data.val = [strokes]
-    with pytest.raises(UserError, match=r"data\.val: strokes has scribbles"):
-        training_sets(scribble_config)
-    scribble_config.data = replace(scribble_config.data, val=[], test=[strokes])
-    scribble_config.train.steps = 1
-    trainer = run(scribble_config)
-    with pytest.raises(UserError, match=r"data\.test: strokes has scribbles"):
-        run_test(scribble_config, torch.device("cpu"), str(next(trainer.checkpoints.iterdir())), tmp_path / "test")
