@@ -33,6 +33,17 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def add_reported(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of the tools that print tables to show rows of the paper beside."""
+    parser.add_argument(
+        "--reported",
+        action="append",
+        default=[],
+        metavar="METHOD",
+        help="also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable",
+    )
+
+
 def config_parser(description: str) -> OneLineParser:
     """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
     parser = OneLineParser(description=description)

@@ -11,6 +11,7 @@ from samsod.errors import UserError
 from samsod.evaluation.comparison import Comparison, Row
 from samsod.evaluation.maps import Scores
 from samsod.evaluation.metrics import SaliencyMetrics, overall
+from samsod.evaluation.reported import beside_reported
 from samsod.evaluation.score_cache import ScoreCache, default_folder
 from samsod.files import write_text
 
@@ -80,9 +81,18 @@ def summarise(scores: Scores) -> Results:
     return results
 
 
-def compare(results: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int = 4) -> Comparison:
-    """The table of all methods."""
-    return Comparison([Row(method, by_set) for method, by_set in results.items()], digits=digits)
+def compare(
+    results: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int = 4, reported: Sequence[str] = ()
+) -> Comparison:
+    """The table of all methods.
+
+    Args:
+        results: Method -> data set -> metric.
+        digits: Digits after the point.
+        reported: Rows of the paper to show beside; see `beside_reported`.
+    """
+    measured = [Row(method, by_set) for method, by_set in results.items()]
+    return Comparison(beside_reported(measured, reported), digits=digits)
 
 
 def write_results(folder: Path, results: Results, table: Comparison) -> None:

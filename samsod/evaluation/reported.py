@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from samsod.errors import UserError, nearest
-from samsod.evaluation.comparison import Row
+from samsod.evaluation.comparison import Row, difference
 
 
 @cache
@@ -40,6 +42,39 @@ def reported_row(table: str, method: str) -> Row:
     if method not in rows:
         raise UserError(f"the paper's {table} has no {method!r}{nearest(method, rows)}; known: {'; '.join(rows)}")
     return rows[method]
+
+
+def named_row(name: str) -> Row:
+    """The row of the paper's Table I of this method, or of another table: `table3:METHOD`.
+
+    Raises:
+        UserError: The paper has no such table or row.
+    """
+    table, separator, method = name.partition(":")
+    return reported_row(table, method) if separator else reported_row("table1", name)
+
+
+def beside_reported(measured: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Measured rows, then rows of the paper on the same data sets; below each the difference to a single measured row.
+
+    Args:
+        measured: The measured rows.
+        names: What `named_row` takes.
+
+    Raises:
+        UserError: The paper has no such row, or none of its figures is for a measured data set.
+    """
+    sets = {dataset for row in measured for dataset in row.scores}
+    rows = list(measured)
+    for name in names:
+        row = named_row(name)
+        shared = {dataset: scores for dataset, scores in row.scores.items() if dataset in sets}
+        if not shared:
+            there, here = ", ".join(row.scores), ", ".join(sorted(sets))
+            raise UserError(f"the paper reports {row.method} on {there}; measured was {here}: name the sets alike")
+        row = replace(row, scores=shared)
+        rows += [row, difference(measured[0], row)] if len(measured) == 1 else [row]
+    return rows
 
 
 def _row(entry: dict[str, Any], metrics: list[str]) -> Row:

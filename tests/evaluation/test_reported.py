@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from samsod.errors import UserError
+from samsod.evaluation.comparison import Row
 from samsod.evaluation.cost import PAPER
 from samsod.evaluation.metrics import overall
-from samsod.evaluation.reported import reported_row, reported_rows
+from samsod.evaluation.reported import beside_reported, reported_row, reported_rows
 
 SOURCE = Path(__file__).parents[3] / "shared" / "paper" / "tables.json"
 IMAGES = {"VT821": 821, "VT1000": 1000, "VT5000": 2500}
@@ -49,3 +50,14 @@ def test_what_the_paper_does_not_have() -> None:
         reported_rows("table7")
     with pytest.raises(UserError, match=r"no 'SAMSOD-lage' .did you mean 'SAMSOD-large'"):
         reported_row("table1", "SAMSOD-lage")
+
+
+def test_beside_measured_rows() -> None:
+    mine = Row("mine", {"VT821": {"S": 0.93, "images": 821}, "own": {"S": 0.5, "images": 3}})
+    measured, paper, minus = beside_reported([mine], ["SAMSOD-tiny"])
+    assert measured is mine and paper.reported and set(paper.scores) == {"VT821"}
+    assert minus.signed and minus.scores == {"VT821": {"S": pytest.approx(0.93 - 0.913)}}
+    several = beside_reported([mine, mine], ["SAMSOD-tiny", "table3:VA, RGB only"])
+    assert [row.method for row in several] == ["mine", "mine", "SAMSOD-tiny", "VA, RGB only"]
+    with pytest.raises(UserError, match="on Overall, VT821, VT1000, VT5000; measured was own"):
+        beside_reported([Row("mine", {"own": {"S": 0.5}})], ["SAMSOD-tiny"])
