@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from samsod.data.families import FAMILIES
 from samsod.errors import UserError
 from samsod.evaluation.comparison import Row
 from samsod.evaluation.cost import PAPER
@@ -61,3 +62,9 @@ def test_beside_measured_rows() -> None:
     assert [row.method for row in several] == ["mine", "mine", "SAMSOD-tiny", "VA, RGB only"]
     with pytest.raises(UserError, match="on Overall, VT821, VT1000, VT5000; measured was own"):
         beside_reported([Row("mine", {"own": {"S": 0.5}})], ["SAMSOD-tiny"])
+
+
+def test_sets_are_called_as_results_call_them() -> None:
+    known = {family.folders[0] for family in FAMILIES.values() if family.folders} | {"Overall"}
+    for table in (f"table{i}" for i in range(1, 7)):
+        assert all(row.scores.keys() <= known for row in reported_rows(table)), table
