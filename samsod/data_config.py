@@ -43,7 +43,10 @@ class DatasetConfig:
 
 @dataclass
 class AugmentConfig:
-    """Photometric augmentation (SPEC 4): each factor is drawn uniformly from its range, for both modalities apart."""
+    """Photometric augmentation (SPEC 4): each factor is drawn uniformly from its range, for both modalities apart.
+
+    A sample depends on seed, epoch and index alone, whatever the loader processes and ranks.
+    """
 
     enabled: bool = True
     """false trains on the images as they are"""
@@ -61,16 +64,18 @@ class AugmentConfig:
     crop: float = 1.0
     """cut out a random part with sides of at least this share of the image's, the same of both images and the truth"""
     rotate: float = 0.0
-    """turn both images and the truth by up to so many degrees either way"""
+    """turn both images and the truth by up to so many degrees either way; the corners that come into view are black in
+    all of them"""
     multiscale: list[float] = field(default_factory=list)
-    """factors on model.image_size, one of which is drawn for every batch; empty: always the size itself"""
+    """factors on model.image_size, one of which is drawn for every batch and rounded to a multiple of 32 pixels, at
+    least 64; empty: always the size itself"""
     over_exposure: float = 0.0
     """probability that a spot of the RGB image is burnt out"""
     thermal_crossover: float = 0.0
     """probability that a region of the thermal image loses its contrast, as where object and surroundings are equally
     warm"""
     modality_dropout: float = 0.0
-    """probability that one of the two images, either with the same chance, is blanked"""
+    """probability that one of the two images, either with the same chance, is blanked: as if its file were black"""
 
     def check(self) -> Faults:
         """Yields (key, message) for every range that is none."""
@@ -103,10 +108,10 @@ class ThermalConfig:
     invert: bool = False
     """swap dark and bright, for depth that is stored the other way round"""
     missing: float | None = None
-    """the stored value that means no reading, 0 for most depth cameras (NaN always does); it does not count for the
-    stretch"""
+    """the stored value that means no reading, 0 for most depth cameras (NaN and infinities always do); it does not
+    count for the stretch"""
     fill: Literal["zero", "nearest"] = "zero"
-    """what a pixel without a reading becomes: black, or its nearest reading"""
+    """what a pixel without a reading becomes: black (with invert too), or its nearest reading"""
 
     def check(self) -> Faults:
         """Yields (key, message) for a range that is none."""
@@ -135,12 +140,13 @@ class DataConfig:
     skip_bad: bool = False
     """leave out pairs that are incomplete or cannot be read, listed in the log, instead of stopping at them"""
     cache: Literal["none", "memory", "disk"] = "none"
-    """keep images read and resized, shared by the loader processes of a machine: in memory for the run, or on disk
-    for later runs too"""
+    """keep the training images read and resized, shared by the loader processes and ranks of a machine: in memory for
+    the run, or on disk for later runs too"""
     cache_gib: float = 8.0
-    """most the cache takes in GiB; samples beyond it are read anew every time"""
+    """most the cache takes in GiB; samples beyond it are read anew every time, and older caches on disk make room"""
     cache_dir: str = ""
-    """folder of the cache on disk; empty: samsod in the user's cache folder"""
+    """folder of the cache on disk, which may be deleted at any time between runs; empty: samsod in the user's cache
+    folder"""
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

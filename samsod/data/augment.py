@@ -7,6 +7,7 @@ leaves what the others draw as it was.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -72,11 +73,12 @@ def draw(config: AugmentConfig, rng: np.random.Generator) -> Augmentation:
     """Draws a sample's augmentation; everything with the probability and from the range that `config` gives."""
     rgb, thermal = draw_factors(config, rng), draw_factors(config, rng)
     flip = bool(config.flip and rng.random() < 0.5)
-    part = _draw_part(config.crop, rng)
-    degrees = config.rotate * float(rng.uniform(-1, 1))
-    over_exposed, over_exposure = rng.random() < config.over_exposure, _draw_spot(0.06, 0.2, rng)
-    crossed_over, thermal_crossover = rng.random() < config.thermal_crossover, _draw_spot(0.1, 0.3, rng)
-    dropped, is_rgb = rng.random() < config.modality_dropout, rng.random() < 0.5
+    shares: Iterator[float] = iter(rng.random, None)
+    part = _part(config.crop, shares)
+    degrees = config.rotate * (2 * next(shares) - 1)
+    over_exposed, over_exposure = next(shares) < config.over_exposure, _spot(0.06, 0.2, shares)
+    crossed_over, thermal_crossover = next(shares) < config.thermal_crossover, _spot(0.1, 0.3, shares)
+    dropped: Literal["rgb", "thermal"] = "rgb" if next(shares) < 0.5 else "thermal"
     return Augmentation(
         rgb,
         thermal,
@@ -85,13 +87,16 @@ def draw(config: AugmentConfig, rng: np.random.Generator) -> Augmentation:
         degrees,
         over_exposure if over_exposed else None,
         thermal_crossover if crossed_over else None,
-        ("rgb" if is_rgb else "thermal") if dropped else "",
+        dropped if next(shares) < config.modality_dropout else "",
     )
 
 
 def draw_factors(config: AugmentConfig, rng: np.random.Generator) -> Factors:
     """Draws each factor uniformly from its range; always four draws, whatever the ranges."""
-    return Factors(*(float(rng.uniform(*getattr(config, name))) for name in Factors._fields))
+    ranges = (config.brightness, config.contrast, config.color, config.sharpness)
+    return Factors(
+        *(low + (high - low) * share for (low, high), share in zip(ranges, rng.random(4).tolist(), strict=True))
+    )
 
 
 def draw_size(sizes: tuple[int, ...], words: list[int]) -> int:
@@ -129,15 +134,14 @@ def cross_over(image: Bytes, spot: Spot) -> Bytes:
     return _bytes(np.rint(image + weights * (mean - image)))
 
 
-def _draw_part(least: float, rng: np.random.Generator) -> Part:
-    height, width, top, left = rng.random(4)
-    height, width = least + (1 - least) * height, least + (1 - least) * width
-    return Part(float((1 - height) * top), float((1 - width) * left), float(height), float(width))
+def _part(least: float, shares: Iterator[float]) -> Part:
+    height, width = (least + (1 - least) * next(shares) for _ in range(2))
+    return Part((1 - height) * next(shares), (1 - width) * next(shares), height, width)
 
 
-def _draw_spot(least: float, most: float, rng: np.random.Generator) -> Spot:
-    row, column, tall, wide = rng.random(4)
-    return Spot(float(row), float(column), *(float(least + (most - least) * radius) for radius in (tall, wide)))
+def _spot(least: float, most: float, shares: Iterator[float]) -> Spot:
+    row, column = next(shares), next(shares)
+    return Spot(row, column, *(least + (most - least) * next(shares) for _ in range(2)))
 
 
 def _share(start: float, length: float, pixels: int) -> slice:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from samsod.data import transforms
 from samsod.data.augment import WHOLE, Augmentation, Part, batch_sizes, cross_over, draw, over_expose
 from samsod.data.catalog import PairSet, Triplet
-from samsod.data.images import Bytes, cv2, read_rgb, read_truth, reduction, shrink
+from samsod.data.images import Bytes, cv2, read_rgb_reduced, read_truth, shrink
 from samsod.data.thermal import read_thermal
 from samsod.data_config import DataConfig, ThermalConfig
 from samsod.errors import UserError
@@ -179,8 +179,7 @@ def read_images(triplet: Triplet, thermal: ThermalConfig, least: int = 0) -> Ima
         UserError: A file cannot be used, or one has another size than the RGB image; or most of the foreground strokes
             lie where nothing is labelled.
     """
-    reduce = reduction(triplet.rgb, least) if least and not triplet.labelled else 1
-    rgb = read_rgb(triplet.rgb, reduce)
+    rgb, reduce = read_rgb_reduced(triplet.rgb, 0 if triplet.labelled else least)
     second = read_thermal(triplet.thermal, thermal, reduce)
     masks = {"ground_truth": triplet.ground_truth}
     if triplet.labelled:

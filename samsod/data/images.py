@@ -9,16 +9,14 @@ rarely carry them, and turning one image of a pair would take it out of register
 from __future__ import annotations
 
 import os
-import re
 import threading
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from samsod.data.file_bytes import is_cut, is_damaged, jpeg_size
 from samsod.errors import UserError
 
 
@@ -39,7 +37,9 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_saliency", "read_truth", "reduction", "shrink"]
+__all__ = [
+    *("Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_rgb_reduced", "read_saliency", "read_truth", "shrink"),
+]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -53,15 +53,8 @@ CHANNEL_TOLERANCE = 8
 _LOGGING: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 # Without their colour bits, which would change how many channels come out.
 _REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-# A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
-_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-_JPEG_END = 0xD9
-_HEAD = 2**16  # bytes of a file in which a JPEG's size is looked for
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those three hold tables
 
 
 class _Quiet:
@@ -91,21 +84,39 @@ class _Quiet:
 _QUIET = _Quiet()
 
 
-def read_rgb(path: str | Path, reduce: int = 1) -> Bytes:
+def read_rgb(path: str | Path) -> Bytes:
     """Reads a colour image; grey ones are repeated to three channels, alpha is dropped, 16 bits become 8.
 
-    Args:
-        path: The file.
-        reduce: See `reduction`.
-
     Returns:
-        uint8, H×W×3 (both sides divided by `reduce`), red first.
+        uint8, H×W×3, red first.
 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; one line that names it.
     """
-    image, rest = _decode(Path(path), _AS_COLOR, reduce)
-    return shrink(_bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), rest)
+    return read_rgb_reduced(path, 0)[0]
+
+
+def read_rgb_reduced(path: str | Path, least: int) -> tuple[Bytes, int]:
+    """Reads a colour image; a JPEG is reduced while it is decoded, which is several times faster than resizing it.
+
+    Args:
+        path: The file.
+        least: Pixels that are to be left on either side; 0: all.
+
+    Returns:
+        As `read_rgb`, and by how much it was reduced: 8, 4 or 2, dividing both sides of a JPEG, else 1.
+
+    Raises:
+        UserError: As in `read_rgb`.
+    """
+    path = Path(path)
+    data = _read(path)
+    sides = jpeg_size(data) if least else None
+    reduce = 1
+    if sides:
+        reduce = next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
+    image, _ = _decode(path, data, _AS_COLOR, reduce)
+    return _bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), reduce
 
 
 def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
@@ -122,26 +133,7 @@ def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
     Raises:
         UserError: As in `read_rgb`.
     """
-    return _decode(path, _AS_STORED, reduce)
-
-
-def reduction(path: Path, least: int) -> int:
-    """By how much a JPEG may be reduced while it is decoded, which is several times faster than resizing it.
-
-    Args:
-        path: The image, a JPEG or not.
-        least: Pixels that are to be left on either side.
-
-    Returns:
-        8, 4 or 2, dividing both sides; else 1, and for every file that is no JPEG or tells its size too late.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    sides = _jpeg_size(_read(path, _HEAD))
-    if sides is None:
-        return 1
-    return next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
+    return _decode(path, _read(path), _AS_STORED, reduce)
 
 
 def shrink(image: Bytes, factor: int) -> Bytes:
@@ -239,14 +231,13 @@ def _channel_spread(image: npt.NDArray[Any]) -> int:
     return int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
 
 
-def _decode(path: Path, flags: int, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
+def _decode(path: Path, data: bytes, flags: int, reduce: int) -> tuple[npt.NDArray[Any], int]:
     """The decoded image, blue first, and the factor it is still to be shrunk by; see `decode_stored`."""
-    data = _read(path)
-    if _is_cut(data):
+    if is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
-    if data.startswith(_PNG_START) and not all(_png_checksums(data)):
+    if is_damaged(data):
         raise UserError(f"{path}: the image is damaged: a checksum in the file does not fit its data")
-    if reduce > 1 and (sides := _jpeg_size(data)) and not any(side % reduce for side in sides):
+    if reduce > 1 and (sides := jpeg_size(data)) and not any(side % reduce for side in sides):
         flags, reduce = flags | _REDUCED[reduce], 1
     with _QUIET:
         try:
@@ -258,10 +249,9 @@ def _decode(path: Path, flags: int, reduce: int = 1) -> tuple[npt.NDArray[Any], 
     return image, reduce
 
 
-def _read(path: Path, most: int = -1) -> bytes:
+def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(most)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -269,61 +259,3 @@ def _read(path: Path, most: int = -1) -> bytes:
     if not data:
         raise UserError(f"{path}: the file is empty")
     return data
-
-
-def _is_cut(data: bytes) -> bool:
-    """Whether a JPEG, PNG or BMP ends too early; some versions of OpenCV fill the rest with grey and say nothing.
-
-    TIFF needs no check: OpenCV refuses truncated ones.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        return not _jpeg_ends(data)
-    if data.startswith(_PNG_START):
-        return _PNG_END not in data
-    if data.startswith(b"BM"):
-        return int.from_bytes(data[2:6], "little") > len(data)
-    return False
-
-
-def _png_checksums(data: bytes) -> Iterator[bool]:
-    """Whether the chunks that make the picture are as they were written; OpenCV only looks at some of their content."""
-    position = len(_PNG_START)
-    while position + 12 <= len(data):
-        kind, end = (
-            data[position + 4 : position + 8],
-            position + 8 + int.from_bytes(data[position : position + 4], "big"),
-        )
-        if kind.isupper() or not kind.isalpha():
-            yield zlib.crc32(data[position + 4 : end]) == int.from_bytes(data[end : end + 4], "big")
-        if kind == b"IEND":
-            return
-        position = end + 4
-    yield False
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end-of-image marker comes after the segments and scans.
-
-    Segments are skipped by their length, so that an end marker of an embedded thumbnail is not taken for the
-    image's, nor bytes that a camera appended for another scan.
-    """
-    return any(marker == _JPEG_END for marker, _ in _jpeg_segments(data))
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG, None for anything else."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        return None
-    for marker, start in _jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
-            height, width = data[start + 3 : start + 5], data[start + 5 : start + 7]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-    return None
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and start of each of a JPEG's segments."""
-    position = 2
-    while found := _JPEG_MARKER.search(data, position):
-        yield data[found.start() + 1], found.end()
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")

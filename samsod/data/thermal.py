@@ -25,10 +25,10 @@ def read_thermal(path: str | Path, config: ThermalConfig, reduce: int = 1) -> By
     Args:
         path: The file.
         config: How its values are to be taken.
-        reduce: See `samsod.data.images.reduction`.
+        reduce: Both sides are divided by it, if they are multiples of it.
 
     Returns:
-        uint8, H×W×3 (both sides divided by `reduce`), red first.
+        uint8, H×W×3, red first.
 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; or its values have no natural

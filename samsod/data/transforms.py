@@ -22,8 +22,6 @@ from samsod import imagenet
 from samsod.data.images import Bytes, cv2
 
 _LEVELS = np.arange(256, dtype=np.float32)
-_GREY = np.array([[19595, 38470, 7471]], np.float32) / 65536  # ITU-R 601 in 16 bits, as Pillow has it
-_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 # OpenCV rounds where Pillow cuts; the thousandth keeps whole numbers from being cut to the one below.
 _CUT = -0.499
 _MARGIN = 1e-4
@@ -62,17 +60,15 @@ def adjust_brightness(image: Bytes, factor: float) -> Bytes:
 
 def adjust_contrast(image: Bytes, factor: float) -> Bytes:
     """Blends with the mean of the grey image, rounded; as Pillow's `ImageEnhance.Contrast`."""
-    # Weights of 15 bits will do for the mean, and are five times as fast.
-    mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image)[0]
+    mean = cv2.mean(_grey(image))[0]
     return _look_up(image, float(int(mean + 0.5)), factor)
 
 
 def adjust_color(image: Bytes, factor: float) -> Bytes:
-    """Blends with the grey image (ITU-R 601 luma); within one level of Pillow's `ImageEnhance.Color`."""
+    """Blends with the grey image (ITU-R 601 luma); up to factor 2 within one level of Pillow's `ImageEnhance.Color`."""
     if image.ndim == 2:
         return image
-    grey = cv2.transform(image, _GREY)
-    return _blend(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), image, factor)
+    return _blend(cv2.cvtColor(_grey(image), cv2.COLOR_GRAY2RGB), image, factor)
 
 
 def adjust_sharpness(image: Bytes, factor: float) -> Bytes:
@@ -80,7 +76,10 @@ def adjust_sharpness(image: Bytes, factor: float) -> Bytes:
 
     Within one level of Pillow's `ImageEnhance.Sharpness`.
     """
-    result = _blend(cv2.filter2D(image, -1, _SMOOTH), image, factor)
+    # In whole numbers until the division: as exact as one filter of fractions, and faster.
+    sums = cv2.boxFilter(image, cv2.CV_16S, (3, 3), normalize=False)
+    cv2.add(sums, np.multiply(image, np.int16(4), dtype=np.int16), sums)
+    result = _blend(cv2.convertScaleAbs(sums, alpha=1 / 13), image, factor)
     for border in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         result[border] = image[border]
     return result
@@ -185,11 +184,10 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
     result = np.empty((3, *image.shape[:2]), np.float32)
     planes = cv2.split(image) if image.ndim == 3 else (image, image, image)
     for plane, target, mean, deviation in zip(planes, result, imagenet.MEAN, imagenet.STD, strict=True):
+        np.copyto(target, plane)
+        target *= np.float32(1 / (255 * deviation) if normalize else 1 / 255)
         if normalize:
-            np.multiply(plane, np.float32(1 / (255 * deviation)), out=target, dtype=np.float32)
             target -= np.float32(mean / deviation)
-        else:
-            np.multiply(plane, np.float32(1 / 255), out=target, dtype=np.float32)
     return torch.from_numpy(result)
 
 
@@ -213,6 +211,11 @@ def _resize_packed(image: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return packed
 
 
+def _grey(image: Bytes) -> npt.NDArray[Any]:
+    """ITU-R 601 luma. OpenCV's weights have 15 bits, Pillow's 16: a level of difference at 2 to 3 pixels in 1,000."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+
+
 def _look_up(image: Bytes, degenerate: float, factor: float) -> Bytes:
     """The blend of every pixel with one value, by a table of the 256 results, or what equals it."""
     start = np.float32(degenerate)
@@ -223,7 +226,8 @@ def _look_up(image: Bytes, degenerate: float, factor: float) -> Bytes:
 
 
 def _blend(degenerate: npt.NDArray[Any], image: Bytes, factor: float) -> Bytes:
-    return _bytes(cv2.addWeighted(image, factor, degenerate, 1 - factor, _CUT))
+    """The blend, in the place of `degenerate`."""
+    return _bytes(cv2.addWeighted(image, factor, degenerate, 1 - factor, _CUT, degenerate))
 
 
 def _bytes(image: npt.NDArray[Any]) -> Bytes:

@@ -21,7 +21,8 @@ OPERATIONS = {
 }
 FACTORS = (0.0, 0.3, 0.5, 1.0, 1.37, 2.0, 3.0)
 # Grey levels by which one operation, and the four in a row, may differ from Pillow; and at what share of the bytes.
-MOST = {"Brightness": 0, "Contrast": 0, "Color": 1, "Sharpness": 1}
+MOST = {"Brightness": 0, "Contrast": 0, "Color": 2, "Sharpness": 1}
+MOST_OF_FORMULA = {"Brightness": 1, "Contrast": 1, "Color": 2, "Sharpness": 1}
 MOST_OF_ALL, SHARE = 4, 0.02
 Operation = Callable[[np.ndarray, float], np.ndarray]
 
@@ -73,7 +74,7 @@ def test_operations_are_their_formulas(name: str, image: np.ndarray) -> None:
     for factor in FACTORS:
         # Cutting turns a rounding error of the last bit into a level.
         difference = np.abs(OPERATIONS[name](image, factor).astype(int) - slow(name, image, factor))
-        assert difference.max() <= 1 and difference.mean() < 0.02, factor
+        assert difference.max() <= MOST_OF_FORMULA[name] and difference.mean() < 0.02, factor
     assert np.array_equal(image, before)
 
 

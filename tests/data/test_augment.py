@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from samsod.data import transforms
+from samsod.data.augment import Augmentation, Part, Spot, batch_sizes, cross_over, draw, over_expose
+from samsod.data.catalog import find_set
+from samsod.data.dataset import Images, PairDataset, SampleKey, augmented, cut_out, read_images, resized
+from samsod.data.loader import TrainBatches, train_loader
+from samsod.data.transforms import Factors
+from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+
+MakeSet = Callable[..., Path]
+ALL = AugmentConfig(
+    flip=True,
+    crop=0.6,
+    rotate=25,
+    over_exposure=0.4,
+    thermal_crossover=0.4,
+    modality_dropout=0.3,
+    multiscale=[1, 1.5, 2],
+)
+AS_IT_IS = Augmentation(Factors(1, 1, 1, 1), Factors(1, 1, 1, 1))
+
+
+def dataset(root: Path, config: AugmentConfig, size: int = 64) -> PairDataset:
+    return PairDataset([find_set(DatasetConfig(root=str(root)), "")], size, DataConfig(augment=config), True, 3)
+
+
+def draws(config: AugmentConfig, count: int = 2000) -> list[Augmentation]:
+    return [draw(config, np.random.default_rng([0, 1, index])) for index in range(count)]
+
+
+def test_what_is_off_changes_nothing(tmp_path: Path, make_set: MakeSet) -> None:
+    """A literal version of reading, resizing and the four factors, with the generator asked for nothing else."""
+    root = make_set(tmp_path, height=50, width=70)
+    pairs = dataset(root, AugmentConfig())
+    for key in (SampleKey(0, 0), SampleKey(5, 2)):
+        rng = np.random.default_rng([3, key.epoch, key.index])
+        images = read_images(pairs.triplets[key.index], ThermalConfig())
+        rgb, thermal, truth = transforms.resize(images.all(), 64)
+        ranges = ((0.5, 1.5), (0.5, 1.5), (0, 2), (0, 3))
+        rgb = transforms.photometric(rgb, Factors(*(rng.uniform(*bounds) for bounds in ranges)))
+        thermal = transforms.photometric(thermal, Factors(*(rng.uniform(*bounds) for bounds in ranges)))
+        sample = pairs[key]
+        assert torch.equal(sample["rgb"], transforms.to_tensor(rgb, True))
+        assert torch.equal(sample["thermal"], transforms.to_tensor(thermal, False))
+        assert torch.equal(sample["ground_truth"], torch.from_numpy(truth[None].astype(np.float32) / np.float32(255)))
+
+
+def test_switching_one_kind_on_leaves_the_others_draws() -> None:
+    one = draw(replace(ALL, over_exposure=1, modality_dropout=0), np.random.default_rng(5))
+    two = draw(replace(ALL, over_exposure=0, modality_dropout=1), np.random.default_rng(5))
+    assert one.over_exposure and not two.over_exposure and not one.dropped and two.dropped
+    assert replace(one, over_exposure=None, dropped="") == replace(two, over_exposure=None, dropped="")
+
+
+def test_frequencies_and_ranges() -> None:
+    drawn = draws(ALL)
+    dropped = [each.dropped for each in drawn]
+    assert abs(dropped.count("rgb") / len(drawn) - 0.15) < 0.02
+    assert abs(dropped.count("thermal") / len(drawn) - 0.15) < 0.02
+    assert abs(np.mean([each.over_exposure is not None for each in drawn]) - 0.4) < 0.03
+    assert abs(np.mean([each.thermal_crossover is not None for each in drawn]) - 0.4) < 0.03
+    assert abs(np.mean([each.flip for each in drawn]) - 0.5) < 0.03
+    angles = np.array([each.degrees for each in drawn])
+    assert -25 <= angles.min() < -24 and 24 < angles.max() <= 25
+    parts = np.array([each.part for each in drawn])
+    assert 0.6 <= parts[:, 2:].min() < 0.61 and parts[:, 2:].max() <= 1 and parts.min() >= 0
+    assert (parts[:, :2] + parts[:, 2:]).max() <= 1 + 1e-9
+    assert {each.dropped for each in draws(replace(ALL, modality_dropout=1), 50)} == {"rgb", "thermal"}
+
+
+def test_nothing_is_drawn_when_off() -> None:
+    for drawn in draws(AugmentConfig(), 50):
+        assert drawn == replace(AS_IT_IS, rgb=drawn.rgb, thermal=drawn.thermal)
+
+
+def scene(height: int = 120, width: int = 200) -> Images:
+    """Smooth images whose truth is a function of them: where RGB's red, and the thermal image, are above a half."""
+    rows, columns = np.mgrid[:height, :width]
+    wave = 127.5 + 120 * np.sin(rows / 17 + 1) * np.sin(columns / 23 + 0.5)
+    plane = wave.astype(np.uint8)
+    rgb = np.dstack([plane, 255 - plane, plane])
+    return Images(
+        rgb, np.dstack([plane] * 3), {"ground_truth": np.where(wave > 127, 255, 0).astype(np.uint8)}, width / height
+    )
+
+
+@pytest.mark.parametrize("drawn", draws(replace(ALL, over_exposure=0, thermal_crossover=0, modality_dropout=0), 8))
+def test_truth_follows_the_images(drawn: Augmentation) -> None:
+    drawn = replace(AS_IT_IS, flip=drawn.flip, part=drawn.part, degrees=drawn.degrees)
+    images = augmented(resized(cut_out(scene(), drawn.part), 128), drawn)
+    truth = images.maps["ground_truth"]
+    sure = np.abs(images.rgb[..., 0].astype(int) - 127) > 12
+    sure &= images.rgb[..., 1] > 0  # not the black corners
+    for image in (images.rgb[..., 0], images.thermal):
+        assert ((image > 127) == (truth > 127))[sure].mean() > 0.995
+    corners = images.rgb.max(axis=2) == 0
+    assert truth[corners].max(initial=0) < 128
+    assert sure.mean() > 0.4
+
+
+def test_cut_out_is_the_part() -> None:
+    images = cut_out(scene(), Part(0.25, 0.5, 0.5, 0.25))
+    assert images.rgb.shape == (60, 50, 3) and images.aspect == 50 / 60
+    assert np.array_equal(images.rgb, scene().rgb[30:90, 100:150])
+    assert np.array_equal(images.maps["ground_truth"], scene().maps["ground_truth"][30:90, 100:150])
+    tiny = cut_out(scene(), Part(0.999, 0.999, 0.001, 0.001))
+    assert tiny.rgb.shape == (1, 1, 3)
+
+
+def test_over_exposure_burns_out_a_spot_of_rgb_alone() -> None:
+    images = resized(scene(), 96)
+    spot = Spot(0.5, 0.25, 0.1, 0.1)
+    bright = augmented(images, replace(AS_IT_IS, over_exposure=spot))
+    assert bright.rgb[48, 24].min() == 255 and (bright.rgb >= images.rgb).all()
+    assert np.array_equal(bright.rgb[:, 70:], images.rgb[:, 70:])
+    assert np.array_equal(bright.thermal, images.thermal) and np.array_equal(bright.rgb, over_expose(images.rgb, spot))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crossover_takes_the_contrast_of_a_region(channels: int) -> None:
+    thermal = np.random.default_rng(0).integers(0, 256, (96, 96), np.uint8)
+    thermal = thermal if channels == 1 else np.repeat(thermal[..., None], 3, axis=2)
+    before = thermal.copy()
+    crossed = cross_over(thermal, Spot(0.5, 0.5, 0.1, 0.1))
+    assert crossed[42:54, 42:54].std() < 1 and 110 < crossed[48, 48].mean() < 145
+    assert np.array_equal(crossed[:5], thermal[:5]) and np.array_equal(thermal, before)
+
+
+@pytest.mark.parametrize("name", ["rgb", "thermal"])
+def test_a_dropped_modality_is_a_black_image(tmp_path: Path, make_set: MakeSet, name: str) -> None:
+    root = make_set(tmp_path)
+    pairs = dataset(root, replace(AugmentConfig(), modality_dropout=1))
+    black = {"rgb": transforms.to_tensor(np.zeros((64, 64, 3), np.uint8), True), "thermal": torch.zeros(3, 64, 64)}
+    blanked = [[torch.equal(pairs[SampleKey(epoch, 0)][key], black[key]) for key in black] for epoch in range(20)]
+    assert all(sum(row) == 1 for row in blanked) and any(row[list(black).index(name)] for row in blanked)
+    kept = dataset(root, AugmentConfig())[SampleKey(0, 0)]
+    assert torch.equal(kept["ground_truth"], pairs[SampleKey(0, 0)]["ground_truth"])
+
+
+def test_sizes_of_batches() -> None:
+    assert batch_sizes(512, [0.75, 1, 1.25]) == (384, 512, 640)
+    assert batch_sizes(352, [0.7, 1.3]) == (256, 448) and batch_sizes(128, [0.1]) == (64,)
+    batches = iter(TrainBatches(10, 4, 0, 1, 0, sizes=(64, 96, 128)))
+    sizes = []
+    for _ in range(300):
+        batch = next(batches)
+        assert len({key.size for key in batch}) == 1
+        sizes.append(batch[0].size)
+    assert {size: 70 < sizes.count(size) < 130 for size in (64, 96, 128)} == dict.fromkeys((64, 96, 128), True)
+    resumed = iter(TrainBatches(10, 4, 0, 1, 0, start_step=37, sizes=(64, 96, 128)))
+    assert [next(resumed)[0].size for _ in range(50)] == sizes[37:87]
+    plain = iter(TrainBatches(10, 4, 0, 1, 0))
+    scaled = iter(TrainBatches(10, 4, 0, 1, 0, sizes=(64,)))
+    for _ in range(10):
+        assert [(k.epoch, k.index) for k in next(plain)] == [(k.epoch, k.index) for k in next(scaled)]
+
+
+def test_workers_and_ranks_change_nothing(tmp_path: Path, make_set: MakeSet) -> None:
+    pairs = dataset(make_set(tmp_path, "abcdefgh", height=90, width=120), ALL)
+    steps = 6
+    loader = train_loader(pairs, 4, 0, 1, workers=0, seed=1)
+    alone = [next(loader) for _ in range(steps)]
+    assert len({batch["rgb"].shape[-1] for batch in alone}) > 1
+    assert {batch["rgb"].shape[-1] for batch in alone} <= {64, 96, 128}
+    workers = train_loader(pairs, 4, 0, 1, workers=2, seed=1)
+    ranks = [train_loader(pairs, 4, rank, 2, workers=0, seed=1) for rank in range(2)]
+    for batch in alone:
+        parts = [next(rank) for rank in ranks]
+        together = {key: torch.cat([part[key] for part in parts]) for key in batch}
+        for other in (next(workers), together):
+            assert other.keys() == batch.keys() and all(torch.equal(other[key], batch[key]) for key in batch)

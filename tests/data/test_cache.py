@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from samsod.data import cache as cache_module
+from samsod.data.cache import SHARED_MEMORY, SlotFile, open_cache
+from samsod.data.catalog import find_set
+from samsod.data.dataset import PairDataset, SampleKey
+from samsod.data.loader import train_loader
+from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+
+MakeSet = Callable[..., Path]
+OneLine = Callable[..., str]
+CHANGES = AugmentConfig(flip=True, rotate=20, over_exposure=0.5, thermal_crossover=0.5)
+SIZE = 32
+SLOT = 7 * SIZE * SIZE + 16
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_set: MakeSet) -> Path:
+    return make_set(tmp_path / "set", "abcdef", height=40, width=56)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_in_memory() -> Iterator[None]:
+    before = set(SHARED_MEMORY.glob("samsod-*"))
+    yield
+    assert set(SHARED_MEMORY.glob("samsod-*")) <= before
+
+
+def dataset(root: Path, cache: str, folder: Path, gib: float = 1, **data: object) -> PairDataset:
+    config = DataConfig(cache=cache, cache_dir=str(folder), cache_gib=gib, **{"augment": CHANGES, **data})  # type: ignore[arg-type]
+    pairs = PairDataset([find_set(DatasetConfig(root=str(root)), "")], SIZE, config, True, 0)
+    if cache != "none":
+        pairs.use_cache()
+    return pairs
+
+
+def assert_same(one: PairDataset, two: PairDataset) -> None:
+    for epoch in range(3):
+        for index in range(len(one)):
+            first, second = one[SampleKey(epoch, index)], two[SampleKey(epoch, index)]
+            assert first.keys() == second.keys()
+            assert all(torch.equal(torch.as_tensor(first[key]), torch.as_tensor(second[key])) for key in first)
+
+
+def forget_files(pairs: PairDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on samples come from the cache or not at all."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read a file")
+
+    monkeypatch.setattr("samsod.data.dataset.read_images", fail)
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_cached_samples_are_the_same(root: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, cached = dataset(root, "none", tmp_path), dataset(root, where, tmp_path / "cache")
+    assert_same(plain, cached)
+    expected = [plain[SampleKey(9, index)]["rgb"] for index in range(6)]
+    forget_files(cached, monkeypatch)
+    for index in range(6):
+        assert torch.equal(cached[SampleKey(9, index)]["rgb"], expected[index])
+
+
+def test_single_channels_and_colours_come_back(root: Path, tmp_path: Path, make_set: MakeSet) -> None:
+    rgb = root / "RGB"
+    shutil.copy(rgb / "a.jpg", root / "T" / "a.jpg")  # a thermal image in colour among grey ones
+    (root / "T" / "a.png").unlink()
+    assert_same(dataset(root, "none", tmp_path), dataset(root, "disk", tmp_path / "cache"))
+
+
+def test_workers_share_what_they_read(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = dataset(root, "memory", tmp_path)
+    expected = train_loader(dataset(root, "none", tmp_path), 3, 0, 1, workers=0, seed=0)
+    loader = train_loader(cached, 3, 0, 1, workers=2, seed=0)
+    for _ in range(8):
+        first, second = next(loader), next(expected)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    del loader
+    forget_files(cached, monkeypatch)
+    for index in range(6):
+        cached[index]  # this process has read none of them
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_a_data_set_sent_to_another_process_has_the_same_cache(
+    root: Path, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = dataset(root, where, tmp_path / "cache")
+    sent = pickle.loads(pickle.dumps(cached))
+    expected = [sent[SampleKey(1, index)]["thermal"] for index in range(6)]
+    forget_files(cached, monkeypatch)
+    assert all(torch.equal(cached[SampleKey(1, index)]["thermal"], expected[index]) for index in range(6))
+
+
+def test_memory_has_no_name_and_disk_has_one(root: Path, tmp_path: Path) -> None:
+    in_memory = dataset(root, "memory", tmp_path / "cache")
+    assert not list(SHARED_MEMORY.glob("samsod-*")) and not (tmp_path / "cache").exists()
+    on_disk = dataset(root, "disk", tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    assert path.name.startswith("samsod-") and path.suffix == ".cache" and in_memory[0].keys() == on_disk[0].keys()
+
+
+def test_the_next_run_reads_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = dataset(root, "disk", tmp_path / "cache")
+    expected = [first[index]["rgb"] for index in range(6)]
+    second = dataset(root, "disk", tmp_path / "cache", thermal=ThermalConfig(normalize=True))
+    forget_files(second, monkeypatch)
+    assert all(torch.equal(second[index]["rgb"], expected[index]) for index in range(6))
+
+
+def test_what_changes_the_samples_makes_another_cache(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    keep = [dataset(root, "disk", folder), dataset(root, "disk", folder, thermal=ThermalConfig(invert=True))]
+    assert len(list(folder.iterdir())) == 2
+    assert not torch.equal(keep[0][0]["thermal"], keep[1][0]["thermal"])
+    path = root / "T" / "a.png"
+    path.write_bytes((root / "T" / "b.png").read_bytes())
+    os.utime(path, ns=(1, 1))
+    keep.append(dataset(root, "disk", folder))
+    assert len(list(folder.iterdir())) == 3
+    assert_same(keep[-1], dataset(root, "none", folder))
+
+
+def test_the_first_samples_that_fit_are_kept(root: Path, tmp_path: Path, one_line: OneLine) -> None:
+    gib = (SlotFile.size(6, 0) + 2.5 * SLOT) / 2**30
+    cached = dataset(root, "memory", tmp_path, gib)
+    assert cached._cache is not None and cached._cache.slots == 2
+    assert_same(dataset(root, "none", tmp_path), cached)
+    assert [cached._cache.get(index) is not None for index in range(6)] == [True, True, *[False] * 4]
+    message = one_line(dataset, root, "memory", tmp_path, 1e-6)
+    assert message == "data.cache_gib: 1e-06 GiB hold no sample of 0.0 MiB"
+
+
+def test_too_little_room_is_one_line(
+    root: Path, tmp_path: Path, one_line: OneLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: usage)
+    message = one_line(dataset, root, "disk", tmp_path / "cache")
+    assert message.startswith(f"{tmp_path / 'cache'}: 0.00 GiB are free, and the cache may take 0.00: ")
+    (tmp_path / "file").write_text("x")
+    assert "cannot be made" in one_line(dataset, root, "disk", tmp_path / "file" / "cache")
+
+
+def test_a_full_disk_stops_the_filling_and_says_so_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cached, plain = dataset(root, "disk", tmp_path / "cache"), dataset(root, "none", tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert_same(plain, cached)
+    error = capfd.readouterr().err
+    assert error.count("No space left on device: nothing more is cached") == error.count("\n") == 1
+
+
+def slots(path: Path, count: int = 4, length: int = 5000) -> SlotFile:
+    return SlotFile(path, count, length, "key")
+
+
+def content(slot: int, length: int = 5000) -> np.ndarray:
+    return np.random.default_rng(slot).integers(0, 256, length, np.uint8)
+
+
+@pytest.mark.parametrize("offset", [0, 2500, 4999])
+def test_a_damaged_slot_is_not_trusted(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "samsod-a.cache"
+    file = slots(path)
+    for slot in range(4):
+        assert file.get(slot) is None
+        file.put(slot, content(slot))
+        assert np.array_equal(file.get(slot), content(slot))  # type: ignore[arg-type]
+    with path.open("r+b") as raw:
+        raw.seek(SlotFile.size(4, 5000) - 2 * 5000 + offset)
+        raw.write(bytes([content(2)[offset] ^ 1]))
+    again = slots(path)
+    assert [again.get(slot) is not None for slot in range(4)] == [True, True, False, True]
+    again.put(2, content(2))
+    assert np.array_equal(again.get(2), content(2))  # type: ignore[arg-type]
+
+
+def test_data_without_its_mark_is_not_there(tmp_path: Path) -> None:
+    """What a process leaves that dies between the two writes, and one that loses its data but not its mark."""
+    file = slots(tmp_path / "samsod-a.cache")
+    os.pwrite(file._file, content(1).tobytes(), SlotFile.size(4, 5000) - 3 * 5000)
+    assert file.get(1) is None
+    file.put(1, content(1))
+    os.pwrite(file._file, bytes(5000), SlotFile.size(4, 5000) - 3 * 5000)
+    assert slots(tmp_path / "samsod-a.cache").get(1) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "empty", "longer"])
+def test_a_foreign_or_cut_file_is_replaced(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "samsod-a.cache"
+    slots(path).put(0, content(0))
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:-1], "header": b"X" + whole[1:], "empty": b"", "longer": whole + b"x"}[damage])
+    file = slots(path)
+    assert file.get(0) is None and path.stat().st_size == SlotFile.size(4, 5000)
+    file.put(3, content(3))
+    assert slots(path).get(3) is not None
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def _fill(path: str, start: multiprocessing.synchronize.Event, order: list[int], failed: multiprocessing.Queue) -> None:
+    start.wait()
+    file = SlotFile(Path(path), 40, 5000, "key")
+    for slot in order * 3:
+        found = file.get(slot)
+        if found is None:
+            file.put(slot, content(slot))
+        elif not np.array_equal(found, content(slot)):
+            failed.put(slot)
+    failed.put(None)
+
+
+def test_two_processes_writing_at_once(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    start, failed, path = fork.Event(), fork.Queue(), tmp_path / "samsod-a.cache"
+    orders = [list(range(40)), list(range(40)), list(reversed(range(40)))]
+    processes = [fork.Process(target=_fill, args=(str(path), start, order, failed)) for order in orders]
+    for process in processes:
+        process.start()
+    start.set()
+    assert [failed.get(timeout=60) for _ in processes] == [None, None, None]
+    for process in processes:
+        process.join()
+    file = slots(path, 40)
+    assert all(np.array_equal(file.get(slot), content(slot)) for slot in range(40))  # type: ignore[arg-type]
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_old_caches_make_room_and_open_ones_stay(tmp_path: Path) -> None:
+    for age, name in ((100, "open"), (50, "old"), (10, "new")):
+        path = tmp_path / f"samsod-{name}.cache"
+        path.write_bytes(bytes(3 * 2**20))
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    (tmp_path / "other.txt").write_text("not ours")
+    data = DataConfig(cache="disk", cache_dir=str(tmp_path), cache_gib=9.5 / 1024)
+    with (tmp_path / "samsod-open.cache").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        mine = open_cache(data, "content", 3, 2**20)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {Path(mine.path).name, "samsod-open.cache", "samsod-new.cache", "other.txt"}
+
+
+def test_ranks_of_a_machine_share_one_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    files = []
+    for rank in "01":
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        files.append(open_cache(DataConfig(cache="memory", cache_gib=0.1), "ranks", 4, 5000))
+        assert len(list(SHARED_MEMORY.glob("samsod-*"))) == (1 if rank == "0" else 0)
+    files[0].put(2, content(2))
+    assert np.array_equal(files[1].get(2), content(2))  # type: ignore[arg-type]
+
+
+def test_what_a_killed_run_left_in_memory_goes(tmp_path: Path, root: Path) -> None:
+    left = SHARED_MEMORY / "samsod-0-left.cache"
+    left.write_bytes(b"x" * 100)
+    dataset(root, "memory", tmp_path)
+    assert not left.exists()
