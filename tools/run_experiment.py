@@ -1,9 +1,10 @@
 """Makes one of the paper's tables: `python tools/run_experiment.py table3 [--seeds 0 1 2] [key.path=value ...]`."""
 
+import sys
 from pathlib import Path
 
 from samsod.command_line import OneLineParser, natural, positive
-from samsod.errors import run_main
+from samsod.errors import EXIT_FAILURE, run_main
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,7 +38,7 @@ def main() -> None:
     import torch
 
     from samsod.experiments.estimate import estimate, plan_lines
-    from samsod.experiments.runner import Launcher, make_runs, measure_costs
+    from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
     from samsod.experiments.summary import make_table, write_table
 
     gpus = torch.cuda.device_count() if runs[0].config.engine.device != "cpu" else 0
@@ -45,9 +46,13 @@ def main() -> None:
     print(table.title, *plan_lines(runs, seconds, args.jobs), sep="\n", flush=True)
     if args.dry_run:
         return
-    make_runs(runs, Launcher(HERE, args.jobs, args.ranks, gpus), seconds)
-    if table.cost:
-        measure_costs(runs, HERE)
+    try:
+        make_runs(runs, Launcher(HERE, args.jobs, args.ranks, gpus), seconds)
+        if table.cost:
+            measure_costs(runs, HERE)
+    except Stopped as stop:
+        print(f"{stop}; the same command goes on from here", file=sys.stderr)
+        sys.exit(EXIT_FAILURE)
     comparison = make_table(table, runs, args.pred, args.all_reported)
     write_table(comparison, runs, args.output / path.stem)
     seeds = ", ".join(map(str, args.seeds))

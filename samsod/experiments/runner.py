@@ -28,7 +28,7 @@ OUTPUT = "commands.txt"
 
 
 class Stopped(Exception):
-    """Ctrl-C or SIGTERM came; what was under way has been saved."""
+    """The runs end before they are finished: asked to, or because a command failed. What was under way was saved."""
 
 
 @dataclass
@@ -94,8 +94,7 @@ def make_runs(runs: Sequence[Run], launcher: Launcher, seconds: dict[str, float]
 
     Raises:
         UserError: A command found a mistake of the user's; the runs under way were stopped and saved.
-        RuntimeError: A command failed; likewise.
-        Stopped: Asked to stop; likewise.
+        Stopped: A command failed, or Ctrl-C or SIGTERM came; likewise.
     """
     waiting = [run for run in runs if not run.finished()]
     active: dict[int, _Job] = {}
@@ -126,7 +125,7 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
     """Times every row's model once, when nothing else is under way, into `cost.json` beside its runs.
 
     Raises:
-        RuntimeError: The command failed.
+        Stopped: The command failed.
     """
     for run in {run.cost: run for run in runs if not run.cost.is_file()}.values():
         print(f"timing the model of {run.row.name}", flush=True)
@@ -134,7 +133,7 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
         command = [sys.executable, str(tools / "bench_model.py"), "--config", str(config), "--json", "--seconds", "60"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{run.row.name}: {' '.join(command)} ended with {done.returncode}: {done.stderr}")
+            raise Stopped(f"{run.row.name}: {' '.join(command)} ended with {done.returncode}: {done.stderr}")
         write_text(run.cost, done.stdout)
 
 
@@ -176,7 +175,7 @@ def _check(job: _Job) -> None:
 
     Raises:
         UserError: It found a mistake of the user's.
-        RuntimeError: It failed.
+        Stopped: It failed.
     """
     assert job.process is not None
     code = job.process.returncode
@@ -187,7 +186,7 @@ def _check(job: _Job) -> None:
     if faults and (code == EXIT_USER_ERROR or "torch.distributed.run" in job.command):
         raise UserError("\n".join(f"{job.run.title}: {fault}" for fault in faults))
     last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
-    raise RuntimeError(f"{job.run.title} ended with {code}: {last} (see {job.run.folder / OUTPUT})")
+    raise Stopped(f"{job.run.title} ended with {code}: {last} (see {job.run.folder / OUTPUT})")
 
 
 def _finish(job: _Job) -> float:
@@ -228,7 +227,7 @@ def _stoppable() -> Iterator[None]:
     """Turns SIGTERM and Ctrl-C into `Stopped` while the block runs."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped
+        raise Stopped("asked to stop")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

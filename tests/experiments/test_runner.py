@@ -118,7 +118,7 @@ def test_a_users_mistake_ends_it_and_stops_the_others(plan: Plan, tmp_path: Path
 
 def test_a_crash_is_told_with_its_last_line(plan: Plan, tmp_path: Path) -> None:
     body = "raise FloatingPointError('step 3: not finite')"
-    with pytest.raises(RuntimeError, match=r"plain seed 0 ended with 1: FloatingPointError: step 3.*commands\.txt"):
+    with pytest.raises(Stopped, match=r"plain seed 0 ended with 1: FloatingPointError: step 3.*commands\.txt"):
         make_runs(plan(), launcher(tmp_path, body), {"plain": 1.0, "split": 1.0})
 
 
