@@ -14,10 +14,7 @@ import torch
 
 from samsod.engine import distributed
 from samsod.files import write_text
-from samsod.progress import duration, progress
 from samsod.trees import flat
-
-__all__ = ["RunLog", "duration", "peak_memory_gib", "progress"]
 
 
 class RunLog:

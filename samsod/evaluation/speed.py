@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from samsod.engine.log import peak_memory_gib, progress
+from samsod.engine.log import peak_memory_gib
 from samsod.engine.precision import autocast
 from samsod.modeling.samsod import SaliencyModel
+from samsod.progress import progress
 
 TIMED = (
     "one forward pass of one RGB-T pair that lies on the device already, up to the final saliency map at the input's "
