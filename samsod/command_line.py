@@ -19,6 +19,31 @@ class OneLineParser(argparse.ArgumentParser):
         sys.exit(EXIT_USER_ERROR)
 
 
+def positive(text: str) -> int:
+    """An argument that must be a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An argument that must be a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, found {text!r}")
+    return int(text)
+
+
+def add_reported(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of the tools that print tables to show rows of the paper beside."""
+    parser.add_argument(
+        "--reported",
+        action="append",
+        default=[],
+        metavar="METHOD",
+        help="also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable",
+    )
+
+
 def config_parser(description: str) -> OneLineParser:
     """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
     parser = OneLineParser(description=description)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import json
 import textwrap
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from samsod.config_file import Faults, apply_override, build, read_tree
+from samsod.config_file import Faults, apply_override, build, merge, read_tree
 from samsod.data_config import DataConfig
 from samsod.errors import UserError
 
@@ -221,14 +222,19 @@ class Config:
             yield "seed", f"expected 0 or more, found {self.seed}"
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
     """Reads a config file, lays the `key.path=value` overrides on it and checks everything.
+
+    Args:
+        path: The file, or several, each laid over those before it.
+        overrides: Settings of the command line.
 
     Raises:
         UserError: One line per fault: unknown keys with the nearest known one, wrong types, duplicates, ranges.
     """
     faults: list[str] = []
-    tree = read_tree(Path(path), faults)
+    paths = [path] if isinstance(path, (str, Path)) else path
+    tree = functools.reduce(merge, (read_tree(Path(item), faults) for item in paths))
     for override in overrides:
         apply_override(tree, override, faults)
     config = build(Config, tree, faults)

@@ -33,8 +33,8 @@ from samsod.data.transforms import Factors
 from samsod.data_config import DataConfig
 from samsod.demo.scenes import make_scene
 from samsod.demo.writer import encoded, write_scene
-from samsod.engine.log import progress
 from samsod.errors import UserError
+from samsod.progress import progress
 
 LARGE = (1280, 960)  # width and height
 _OPERATIONS = ("Brightness", "Contrast", "Color", "Sharpness")

@@ -11,9 +11,9 @@ from samsod.data.check import CheckedSet, check_set
 from samsod.data.families import find_family
 from samsod.data_config import DataConfig, DatasetConfig
 from samsod.engine import distributed
-from samsod.engine.log import progress
 from samsod.errors import UserError
 from samsod.modeling.losses import build_loss
+from samsod.progress import progress
 
 
 class Sets(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.report import Results, run_test
 from samsod.files import check_writable
-from samsod.modeling.samsod import build_model
+from samsod.modeling.samsod import SaliencyModel, build_model
 
 
 def train(config: Config, device: torch.device) -> Trainer:
@@ -65,10 +66,20 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     check_writable(output)
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config.data, "data.test")
-    model = build_model(config.model)
-    load_model_state(model, content, checkpoint)
+    model = load_model(config, content, checkpoint)
     if remarks and distributed.is_main():
         output.mkdir(parents=True, exist_ok=True)
     for remark in remarks:
         RunLog(output).line(remark)
     return run_test(model.to(device), sets, config, output)
+
+
+def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:
+    """The configured model with the weights of a checkpoint that was read.
+
+    Raises:
+        UserError: The checkpoint does not fit the configured model.
+    """
+    model = build_model(config.model)
+    load_model_state(model, content, checkpoint)
+    return model

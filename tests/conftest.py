@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.data_config import DataConfig, DatasetConfig
 from samsod.evaluation.figures import write_png
 
-torch.set_num_threads(2)
+torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
 
 SIZE = 64
 

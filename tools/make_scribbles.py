@@ -25,8 +25,8 @@ def main() -> None:
     from samsod.data import scribbles
 
     masks = scribbles.find_masks(args.gt)
-    from samsod.engine.log import progress
     from samsod.evaluation.figures import contact_sheet, write_png
+    from samsod.progress import progress
 
     shown = progress(masks, len(masks), "scribbling")
     foreground, labelled = scribbles.make_scribbles(shown, args.output, args.seed, args.width)

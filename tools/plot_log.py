@@ -1,4 +1,4 @@
-"""Draws the curves of runs: `python tools/plot_log.py RUN [RUN ...] [--output FILE] [--metric S]`."""
+"""Draws the curves of runs: `python tools/plot_log.py RUN [RUN ...] [--figure ratio] [--theme dark]`."""
 
 from pathlib import Path
 
@@ -8,17 +8,27 @@ from samsod.errors import run_main
 
 def main() -> None:
     """Reads every run's metrics.jsonl and draws them into one picture."""
-    parser = OneLineParser(description="Draws loss, validation metric, gradient ratio and cosines of training runs.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="output folder of tools/train_net.py")
+    parser = OneLineParser(
+        description="Draws loss, validation metric, gradient-norm ratio (the paper's Fig. 3) and cosines of the "
+        "losses' gradients (Fig. 4) of training runs: what was logged faintly, smoothed over a twelfth of it on top."
+    )
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="output folder of tools/train_net.py")
+    parser.add_argument("--figure", default="all", choices=("all", "loss", "validation", "ratio", "cosines"))
     parser.add_argument("--output", metavar="FILE", type=Path, help="the picture; default: curves.png in the first run")
     parser.add_argument("--metric", default="S", help="validation metric to draw (S, maxF, MAE, ...)")
+    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     args = parser.parse_args()
-    from samsod.evaluation.curves import plot_runs, read_run
+    from samsod.drawing.runs import draw_runs
+    from samsod.drawing.style import THEMES, check_picture
+    from samsod.evaluation.curves import read_run
+    from samsod.evaluation.map_results import name_folders
 
-    path = args.output or args.runs[0] / "curves.png"
-    names = [run.name for run in args.runs]
-    labels = names if len(set(names)) == len(names) else [str(run) for run in args.runs]
-    plot_runs({label: read_run(run) for label, run in zip(labels, args.runs, strict=True)}, path, args.metric)
+    runs = name_folders("run", args.runs)
+    default = "curves.png" if args.figure == "all" else f"{args.figure}.png"
+    path = args.output or next(iter(runs.values())) / default
+    rows = {name: read_run(folder) for name, folder in runs.items()}
+    check_picture(path)
+    draw_runs(rows, path, args.figure, args.metric, THEMES[args.theme])
     print(f"drawn: {path}")
 
 

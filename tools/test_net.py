@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from samsod.command_line import config_parser, parse_config
+from samsod.command_line import add_reported, config_parser, parse_config
 from samsod.errors import run_main
 
 
@@ -11,16 +11,24 @@ def main() -> None:
     parser = config_parser("Scores a checkpoint on data.test; writes results.json, maps and a contact sheet.")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
     parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
+    add_reported(parser)
     config, args = parse_config(parser)
     from samsod.engine import distributed
     from samsod.engine.launch import launch
+    from samsod.evaluation.evaluator import FINAL
+    from samsod.evaluation.map_results import compare
+    from samsod.evaluation.reported import named_row
     from samsod.evaluation.tables import results_table
     from samsod.workflows import test
 
+    for method in args.reported:
+        named_row(method)  # a name the paper does not have is told before anything is tested
     with launch(config) as device:
         results = test(config, device, args.checkpoint, args.output)
         if distributed.is_main():
             print(results_table(results))
+            if args.reported:
+                print(compare({"this": results[FINAL]}, reported=args.reported).text())
             print(f"results.json, maps and pictures are in {args.output}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from samsod.data.catalog import FoundSet, Triplet
+from samsod.data.folders import some_of
 from samsod.data.inspection import PairFacts, inspect_pairs
 from samsod.data_config import ThermalConfig
 
@@ -103,8 +104,3 @@ def _by_digest(facts: Iterable[PairFacts]) -> dict[str, list[str]]:
 
 def _same(stems: Sequence[str], shown: int = 3) -> str:
     return " = ".join([*stems[:shown], *(["..."] if len(stems) > shown else [])])
-
-
-def some_of(items: Sequence[str], shown: int = 5) -> str:
-    """The first of them, and how many more there are."""
-    return ", ".join(items[:shown]) + (f" and {len(items) - shown} more" if len(items) > shown else "")

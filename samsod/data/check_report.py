@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from samsod.data.check import CheckedSet, in_training_too, notes_on, some_of
+from samsod.data.check import CheckedSet, in_training_too, notes_on
+from samsod.data.folders import some_of
 from samsod.data.inspection import PairFacts
 from samsod.data.recognise import Recognised
 

@@ -1,4 +1,4 @@
-"""Decoding of image files, RGB images and masks, with a one-line error for every file that cannot be used.
+"""Decoding of image files, RGB images, masks and saliency maps, with a one-line error for every bad file.
 
 Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
 
@@ -8,14 +8,15 @@ rarely carry them, and turning one image of a pair would take it out of register
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from samsod.data.file_bytes import is_cut, is_damaged, jpeg_size
 from samsod.errors import UserError
 
 
@@ -36,7 +37,9 @@ try:
 except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
-__all__ = ["Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_rgb_reduced", "read_truth", "shrink"]
+__all__ = [
+    *("Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_rgb_reduced", "read_saliency", "read_truth", "shrink"),
+]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -52,11 +55,33 @@ _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIEN
 _AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Without their colour bits, which would change how many channels come out.
 _REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-# A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
-_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-_JPEG_END = 0xD9
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those three hold tables
+
+
+class _Quiet:
+    """Silences OpenCV, whose own report would stand beside the one line, while any thread is within."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # the lock's holder may be a thread that a fork leaves behind
+
+    def _reset(self) -> None:
+        self._lock, self._within, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._level = _LOGGING.getLogLevel()
+                _LOGGING.setLogLevel(0)
+            self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                _LOGGING.setLogLevel(self._level)
+
+
+_QUIET = _Quiet()
 
 
 def read_rgb(path: str | Path) -> Bytes:
@@ -86,7 +111,7 @@ def read_rgb_reduced(path: str | Path, least: int) -> tuple[Bytes, int]:
     """
     path = Path(path)
     data = _read(path)
-    sides = _jpeg_size(data) if least else None
+    sides = jpeg_size(data) if least else None
     reduce = 1
     if sides:
         reduce = next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
@@ -158,32 +183,67 @@ def read_truth(path: str | Path) -> Mask:
     return image > THRESHOLD
 
 
+def read_saliency(path: str | Path) -> Bytes:
+    """Reads a saliency map for scoring: nothing is rounded, averaged or resized, since that would change the scores.
+
+    Three channels are taken when they are equal, 16 bits when every value is an 8-bit one times 257 (as programs that
+    widen 8 bits write them): the metrics are defined on 256 grey levels, and there are several rules of rounding.
+
+    Returns:
+        uint8, H×W.
+
+    Raises:
+        UserError: As in `read_rgb`, or the image is in colour or holds more than 256 grey levels.
+    """
+    path = Path(path)
+    image, _ = decode_stored(path)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {image.dtype} values; a saliency map has 8 or 16 bits")
+    if image.ndim == 3:
+        if (spread := _channel_spread(image)) > 0:
+            raise UserError(
+                f"{path}: not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
+            )
+        image = np.ascontiguousarray(image[:, :, 0])
+    if image.dtype == np.uint16:
+        if (image % 257).any():
+            raise UserError(
+                f"{path}: holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
+            )
+        image = image // 257
+    return _bytes(image)
+
+
 def _bytes(image: npt.NDArray[Any]) -> Bytes:
     """For the type checker: OpenCV's stubs do not say that 8 bits stay 8 bits."""
     return image.astype(np.uint8, copy=False)
 
 
 def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    spread = int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
+    spread = _channel_spread(image)
     if spread > CHANNEL_TOLERANCE * (257 if image.dtype == np.uint16 else 1):
         raise UserError(f"{path}: not a mask: its three channels differ (by up to {spread})")
     return image[:, :, 1]
 
 
+def _channel_spread(image: npt.NDArray[Any]) -> int:
+    """By how much the channels of a pixel differ at most."""
+    return int((image.max(axis=2).astype(np.int32) - image.min(axis=2)).max())
+
+
 def _decode(path: Path, data: bytes, flags: int, reduce: int) -> tuple[npt.NDArray[Any], int]:
     """The decoded image, blue first, and the factor it is still to be shrunk by; see `decode_stored`."""
-    if _is_cut(data):
+    if is_cut(data):
         raise UserError(f"{path}: the image is truncated: the file ends before the image does")
-    if reduce > 1 and (sides := _jpeg_size(data)) and not any(side % reduce for side in sides):
+    if is_damaged(data):
+        raise UserError(f"{path}: the image is damaged: a checksum in the file does not fit its data")
+    if reduce > 1 and (sides := jpeg_size(data)) and not any(side % reduce for side in sides):
         flags, reduce = flags | _REDUCED[reduce], 1
-    level = _LOGGING.getLogLevel()
-    _LOGGING.setLogLevel(0)  # OpenCV's own report would stand beside the one line
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    finally:
-        _LOGGING.setLogLevel(level)
+    with _QUIET:
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:
+            image = None
     if image is None:
         raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
     return image, reduce
@@ -199,46 +259,3 @@ def _read(path: Path) -> bytes:
     if not data:
         raise UserError(f"{path}: the file is empty")
     return data
-
-
-def _is_cut(data: bytes) -> bool:
-    """Whether a JPEG, PNG or BMP ends too early; some versions of OpenCV fill the rest with grey and say nothing.
-
-    TIFF needs no check: OpenCV refuses truncated ones.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        return not _jpeg_ends(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _PNG_END not in data
-    if data.startswith(b"BM"):
-        return int.from_bytes(data[2:6], "little") > len(data)
-    return False
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end-of-image marker comes after the segments and scans.
-
-    Segments are skipped by their length, so that an end marker of an embedded thumbnail is not taken for the
-    image's, nor bytes that a camera appended for another scan.
-    """
-    # Ending on the marker is enough: were it a thumbnail's, there would be no scan yet, and decoding would fail.
-    return data.endswith(b"\xff\xd9") or any(marker == _JPEG_END for marker, _ in _jpeg_segments(data))
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG, None for anything else."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        return None
-    for marker, start in _jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
-            height, width = data[start + 3 : start + 5], data[start + 5 : start + 7]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-    return None
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and start of each of a JPEG's segments."""
-    position = 2
-    while found := _JPEG_MARKER.search(data, position):
-        yield data[found.start() + 1], found.end()
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")

@@ -7,15 +7,16 @@ compared without regard to case, hyphens, underscores and blanks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from samsod.data.families import RGB, Family
+from samsod.data.folders import children, folder_key, what_is_in
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 
-# Written as `_key` writes them.
+# Written as `folder_key` writes them.
 PARTS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trainset", "trainingset", "traindataset", "traindata", "rgbdfortrain"),
     "test": ("test", "testing", "testset", "testingset", "testdataset", "testdata", "rgbdfortest"),
@@ -56,7 +57,7 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout
     """
     faults = []
     for place in _places(config, family, data_root):
-        for root in (place, *_children(place, family.folders)):
+        for root in (place, *children(place, family.folders)):
             try:
                 return Layout(root, _folders(config, family, root))
             except Absent as fault:
@@ -67,12 +68,7 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout
 def bears_name(folder: Path, family: Family) -> bool:
     """Whether a folder goes by one of the names of a published set, with or without its part, but not the part's."""
     names = [*family.folders, *_joined(family.folders, _ALL_PARTS)]
-    return _key(folder.resolve().name) in {_key(name) for name in names}.difference(_ALL_PARTS)
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return folder_key(folder.resolve().name) in {folder_key(name) for name in names}.difference(_ALL_PARTS)
 
 
 def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]:
@@ -93,7 +89,7 @@ def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]
     places = list(_under(parent, family.folders, _parts_of(config)))
     if not places:
         raise NoPlace(
-            f"{config.family}: no folder {' or '.join(family.folders)} in {parent}; {_there(parent)}; "
+            f"{config.family}: no folder {' or '.join(family.folders)} in {parent}; {what_is_in(parent)}; "
             "or set root to where it lies"
         )
     return places
@@ -101,25 +97,25 @@ def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]
 
 def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
     # A folder that is named after its part alone is the set's only when the images lie in it.
-    named = _children(parent, set_names)
-    yield from (place for place in named if _key(place.name) not in _ALL_PARTS or _children(place, RGB.names))
-    yield from _children(parent, _joined(set_names, parts))
-    for part in _children(parent, parts):
-        yield from _children(part, set_names)
+    named = children(parent, set_names)
+    yield from (place for place in named if folder_key(place.name) not in _ALL_PARTS or children(place, RGB.names))
+    yield from children(parent, _joined(set_names, parts))
+    for part in children(parent, parts):
+        yield from children(part, set_names)
 
 
 def _folders(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
     if not config.split:
         return _whole(config, family, root)
     parts, roles = PARTS[config.split], family.roles
-    above = next(iter([*_children(root, parts), *_children(root, _joined(family.folders, parts))]), None)
+    above = next(iter([*children(root, parts), *children(root, _joined(family.folders, parts))]), None)
     if above is not None:
         return _role_folders(config, family, above)
     is_part = _is_part(root, family.folders, parts)
-    if not is_part and not any(getattr(config, name) or _children(root, role.names) for name, role in roles.items()):
+    if not is_part and not any(getattr(config, name) or children(root, role.names) for name, role in roles.items()):
         raise _no_part(config, root)
     folders = _role_folders(config, family, root)
-    below = {role: next(iter(_children(folder, parts)), None) for role, folder in folders.items()}
+    below = {role: next(iter(children(folder, parts)), None) for role, folder in folders.items()}
     found = {role: folder for role, folder in below.items() if folder is not None}
     lacking = [role for role in folders if role not in found and not _given(config, role)]
     if not lacking or (not found and is_part):
@@ -129,7 +125,7 @@ def _folders(config: DatasetConfig, family: Family, root: Path) -> dict[str, Pat
 
 def _no_part(config: DatasetConfig, place: Path) -> NoPlace:
     return NoPlace(
-        f"{config.family}: no folder {config.split} in {place}; {_there(place)}; a folder that holds "
+        f"{config.family}: no folder {config.split} in {place}; {what_is_in(place)}; a folder that holds "
         f"the {config.split} part alone must have {config.split!r} in its name"
     )
 
@@ -139,7 +135,7 @@ def _whole(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]
     try:
         return _role_folders(config, family, root)
     except Absent:
-        parts = _children(root, _parts_of(config)) if len(family.splits) == 1 else []
+        parts = children(root, _parts_of(config)) if len(family.splits) == 1 else []
         if len(parts) != 1:
             raise
     return _role_folders(config, family, parts[0])
@@ -158,13 +154,13 @@ def _role_folder(config: DatasetConfig, family: Family, base: Path, role: str) -
         raise Absent(f"{config.family}: no such folder: {explicit}")
     called, usual = family.roles[role]
     names = (str(explicit),) if named else usual
-    found = _children(base, names)
+    found = children(base, names)
     if found:
         return found[0]
-    parted = not config.split and any(_children(base, parts) for parts in PARTS.values())
+    parted = not config.split and any(children(base, parts) for parts in PARTS.values())
     raise Absent(
         f"{config.family}: no folder of {called}s in {base}; looked for {', '.join(names)}; "
-        f"{_there(base)}{'; or set split to train or test' if parted and len(family.splits) > 1 else ''}"
+        f"{what_is_in(base)}{'; or set split to train or test' if parted and len(family.splits) > 1 else ''}"
     )
 
 
@@ -183,9 +179,9 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
     Without such a name it is not taken for one: `split: train` and `split: test` would give the same images.
     """
     folder = root.resolve()
-    own = {_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
-    above = _key(folder.parent.name)
-    joined = {_key(name) for name in _joined(set_names, parts)}
+    own = {folder_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
+    above = folder_key(folder.parent.name)
+    joined = {folder_key(name) for name in _joined(set_names, parts)}
     if own.isdisjoint(_ALL_PARTS) and joined.isdisjoint(own):
         return above in parts or above in joined
     return not own.isdisjoint((*parts, *joined))
@@ -193,26 +189,3 @@ def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool
 
 def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:
     return [name + part for name in set_names for part in parts]
-
-
-def _key(name: str) -> str:
-    """What is compared of a folder's name: VT5000-Train, vt5000_train and VT5000Train are one."""
-    return re.sub(r"[-_ ]", "", name.lower())
-
-
-def _children(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The sub-folders that go by one of the names, in the order of the names."""
-    there = subfolders(folder)
-    children: list[Path] = []
-    for name in names:
-        found = [path for path in there if _key(path.name) == _key(name) and path not in children]
-        if len(found) > 1:
-            raise UserError(f"{folder}: cannot choose between {found[0].name} and {found[1].name}")
-        children += found
-    return children
-
-
-def _there(folder: Path) -> str:
-    names = [path.name for path in subfolders(folder)]
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"there are: {', '.join(names[:20])}{more}" if names else "it has no sub-folders"

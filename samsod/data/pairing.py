@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from samsod.data.families import Role
+from samsod.data.folders import ENDINGS, images_by_stem, some_of
 from samsod.data.layout import Layout
 from samsod.errors import UserError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 Files = Mapping[str, Path]
 
 
@@ -61,7 +61,7 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
     Raises:
         UserError: A folder without images, two files of one stem, or a list file that cannot be used.
     """
-    files = {role: images_in(folder) for role, folder in layout.folders.items()}
+    files = {role: images_by_stem(folder) for role, folder in layout.folders.items()}
     rgb = files["rgb"]
     source = _list_path(list_file, layout.root) if list_file else None
     stems = _listed(source, rgb) if source else sorted(rgb)
@@ -88,24 +88,7 @@ def summarise(unmatched: Sequence[Unmatched]) -> Iterator[str]:
         else:
             what = "files" if lacking[0].path != source else "stems"
             stems = [one.stem for one in lacking]
-            yield f"{source}: {len(lacking)} {what} have no {called} in {folder}: {_some(stems)}"
-
-
-def images_in(folder: Path) -> dict[str, Path]:
-    """The images of a folder by stem; other files and hidden ones are passed over."""
-    files: dict[str, Path] = {}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    for name in names:
-        stem, ending = os.path.splitext(name)
-        if name.startswith(".") or ending.lower() not in ENDINGS:
-            continue
-        if stem in files:
-            raise UserError(f"{folder}: two files of the same stem: {files[stem].name} and {name}")
-        files[stem] = folder / name
-    if not files:
-        raise UserError(f"{folder}: holds no image ({', '.join(ENDINGS)})")
-    return files
+            yield f"{source}: {len(lacking)} {what} have no {called} in {folder}: {some_of(stems)}"
 
 
 def _list_path(list_file: str, root: Path) -> Path:
@@ -126,7 +109,7 @@ def _listed(path: Path, known: Files) -> list[str]:
         raise UserError(f"{path}: the list file names no stem")
     doubled = [stem for stem, count in Counter(stems).items() if count > 1]
     if doubled:
-        raise UserError(f"{path}: named twice: {_some(doubled)}")
+        raise UserError(f"{path}: named twice: {some_of(doubled)}")
     return stems
 
 
@@ -134,7 +117,3 @@ def _as_stem(line: str, known: Collection[str]) -> str:
     """Lists in the wild name files too."""
     stem, ending = os.path.splitext(line)
     return stem if line not in known and ending.lower() in ENDINGS else line
-
-
-def _some(stems: Sequence[str], shown: int = 5) -> str:
-    return ", ".join(stems[:shown]) + (f" and {len(stems) - shown} more" if len(stems) > shown else "")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from samsod.data.catalog import FoundSet, look_up
 from samsod.data.families import FAMILIES, Family, family_named
-from samsod.data.layout import Absent, NoPlace, bears_name, find_layout, subfolders
+from samsod.data.folders import subfolders
+from samsod.data.layout import Absent, NoPlace, bears_name, find_layout
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
 

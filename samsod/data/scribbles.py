@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from samsod.data.catalog import Triplet, look_up
+from samsod.data.folders import images_by_stem
 from samsod.data.images import Bytes, Mask, cv2, read_rgb, read_truth
-from samsod.data.pairing import images_in
 from samsod.data.strokes import Stroke, region_strokes
 from samsod.data_config import DatasetConfig
 from samsod.errors import UserError
@@ -73,7 +73,7 @@ def find_masks(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"--gt {folder}: no such folder")
-    return list(images_in(folder).values())
+    return list(images_by_stem(folder).values())
 
 
 def make_scribbles(masks: Iterable[Path], output: Path, seed: int, width: int | None = None) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a run says: log.txt and the terminal, metrics.jsonl, and progress with an eta."""
+"""What a run says: log.txt and the terminal, and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from samsod.engine import distributed
 from samsod.files import write_text
 from samsod.trees import flat
-
-T = TypeVar("T")
 
 
 class RunLog:
@@ -68,35 +65,11 @@ class RunLog:
         write_text(path, "".join(f"{row}\n" for row in rows))
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `h:mm:ss`."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
 def peak_memory_gib(device: torch.device) -> float:
     """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Passes `items` on and shows how far they are, with an eta: one updated line on a terminal, else now and then."""
-    started = shown = time.monotonic()
-    terminal = sys.stderr.isatty()
-    for count, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if not distributed.is_main() or (count < total and now - shown < (0.2 if terminal else 30)):
-            continue
-        if not terminal and count == total and now - started < 30:
-            continue
-        shown = now
-        eta = duration((now - started) / count * (total - count))
-        print(f"{label}: {count}/{total} eta {eta}", end="\r" if terminal else "\n", file=sys.stderr, flush=True)
-    if terminal and distributed.is_main():
-        print(file=sys.stderr)
 
 
 def _finite(value: Any) -> Any:

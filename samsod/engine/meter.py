@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from samsod.engine.gradient_surgery import Diagnostics
-from samsod.engine.log import duration
+from samsod.progress import duration
 
 
 @dataclass

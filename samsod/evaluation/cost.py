@@ -20,6 +20,7 @@ PAPER = {
 }
 """Table I of the paper; its "FLOPs" are multiply-adds without those of attention's two matrix products."""
 
+COST_HEADING = ("part", "params (M)", "trained (M)", "GMAC", "GMAC with attention")
 ATTENTION = "aten::scaled_dot_product_attention"
 
 
@@ -76,11 +77,8 @@ def _parameters(modules: list[nn.Module], trainable: bool = False) -> int:
 
 def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], size: str) -> str:
     """The figures by part in millions and billions, beside the paper's for the size where it has some."""
-    rows = [_cost_row(part, counts) for part, counts in parts.items()]
-    rows.append(_cost_row("total", figures))
-    heading = ["part", "params (M)", "trained (M)", "GMAC", "GMAC with attention"]
     side = figures["input_size"]
-    lines = [f"one pair of {side}x{side} images", text_table(heading, rows)]
+    lines = [f"one pair of {side}x{side} images", text_table(COST_HEADING, cost_rows(figures, parts))]
     if size in PAPER and side == 512:
         reported = PAPER[size]
         lines.append(
@@ -88,6 +86,11 @@ def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], size: 
             "its count, like column GMAC, leaves attention's products out, but takes transposed convolutions four times"
         )
     return "\n".join(lines)
+
+
+def cost_rows(figures: dict[str, Any], parts: dict[str, dict[str, int]]) -> list[list[str]]:
+    """The cells of the table under `COST_HEADING`: a row per part, and the total."""
+    return [_cost_row(part, counts) for part, counts in (parts | {"total": figures}).items()]
 
 
 def _cost_row(part: str, counts: dict[str, int]) -> list[str]:

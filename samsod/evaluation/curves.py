@@ -1,4 +1,4 @@
-"""Curves of training runs from their metrics.jsonl; matplotlib is the `plot` extra."""
+"""Curves of training runs, read from their metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from samsod.errors import UserError
 
 Rows = list[dict[str, Any]]
 Curve = tuple[list[int], list[float]]
-
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def read_run(folder: Path) -> Rows:
@@ -57,67 +54,3 @@ def smoothed(values: Sequence[float], weight: float | None = None) -> list[float
         total, mass = weight * total + (1 - weight) * value, weight * mass + (1 - weight)
         result.append(total / mass)
     return result
-
-
-def plot_runs(runs: Mapping[str, Rows], path: Path, metric: str = "S") -> None:
-    """Draws loss, validation metric, gradient ratio (Fig. 3) and decoder cosines (Fig. 4) of runs into one picture.
-
-    Args:
-        runs: Rows by the run's name.
-        path: The picture, with an ending matplotlib knows (.png, .pdf, .svg).
-        metric: Which validation metric.
-
-    Raises:
-        UserError: matplotlib is not installed, or does not know the ending.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install 'samsod[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout="constrained")
-    loss, validation, ratio, cosines = axes.flat
-    for colour, (name, rows) in zip(_cycle(len(runs)), runs.items(), strict=True):
-        _draw(loss, curve(rows, "loss"), colour, name)
-        validation.plot(*curve(rows, "validation", metric), "o-", color=colour, label=name, markersize=4)
-        _draw(ratio, curve(rows, "gradient_ratio"), colour, name)
-    _draw_cosines(cosines, runs)
-    ratio.axhline(1, color="grey", linewidth=0.8)
-    titles = {loss: "loss (sum of the streams')", validation: f"validation {metric}"}
-    titles |= {ratio: "gradient norm, RGB : thermal adapters"}
-    for axis, title in titles.items():
-        axis.set(title=title, xlabel="step")
-        axis.legend(fontsize="small")
-    ratio.set_yscale("log")
-    try:
-        figure.savefig(path, dpi=150)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: {error}") from None
-    finally:
-        pyplot.close(figure)
-
-
-def _draw_cosines(axis: Any, runs: Mapping[str, Rows]) -> None:
-    styles = ("-", "--", ":", "-.")
-    for style, (name, rows) in zip(_cycle(len(runs), styles), runs.items(), strict=True):
-        pairs: dict[str, float] = next((row["groups"]["decoder"]["cosines"] for row in rows if "groups" in row), {})
-        for colour, pair in zip(COLOURS, pairs, strict=False):
-            label = pair if len(runs) == 1 else f"{name}: {pair}"
-            _draw(axis, curve(rows, "groups", "decoder", "cosines", pair), colour, label, style)
-    axis.axhline(0, color="grey", linewidth=0.8)
-    axis.set(title="cosine of the decoder's gradients", xlabel="step", ylim=(-1.05, 1.05))
-    if axis.lines[1:]:
-        axis.legend(fontsize="small")
-
-
-def _draw(axis: Any, points: Curve, colour: str, label: str, style: str = "-") -> None:
-    """The raw curve faintly, the smoothed one over it."""
-    steps, values = points
-    axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-    axis.plot(steps, smoothed(values), style, color=colour, label=label, linewidth=1.6)
-
-
-def _cycle(count: int, items: Sequence[str] = COLOURS) -> list[str]:
-    return [items[i % len(items)] for i in range(count)]

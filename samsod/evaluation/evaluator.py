@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +18,17 @@ from samsod.data.dataset import PairDataset
 from samsod.data.images import cv2, read_truth
 from samsod.data.loader import eval_loader
 from samsod.engine import distributed
-from samsod.engine.log import progress
 from samsod.engine.precision import autocast
-from samsod.evaluation.metrics import SaliencyMetrics, overall
+from samsod.evaluation.metrics import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.modeling.samsod import Prediction, SaliencyModel
+from samsod.progress import progress
 
 FINAL = "final"
 """The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""
 
 Maps = dict[str, np.ndarray]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def predict(
@@ -86,13 +92,16 @@ def evaluate(
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
+    As many threads as `data.workers` score and save beside the forward pass; the result does not depend on them.
+
     Args:
         model: The model, in evaluation mode.
         pairs: The set.
         config: The run's config.
         streams: Also score the single streams.
         weighted_f: Compute the weighted F-measure, which takes longest.
-        save: Called with every triplet and its final map, uint8 at the ground truth's size.
+        save: Called with every triplet and its final map, uint8 at the ground truth's size; in another thread, unless
+            `data.workers` is 0.
 
     Returns:
         Metrics by map name.
@@ -100,14 +109,50 @@ def evaluate(
     metrics: dict[str, SaliencyMetrics] = {}
     predictions = predict(model, pairs, config, streams)
     share = len(range(distributed.rank(), len(pairs.triplets), distributed.world_size()))
-    for triplet, maps in progress(predictions, share, f"testing {pairs.name}"):
-        truth = read_truth(triplet.ground_truth)
-        for name, saliency in maps.items():
-            grey = to_grey(saliency, truth.shape, config.test.normalize_maps)
-            metrics.setdefault(name, SaliencyMetrics(weighted_f)).step(grey, truth)
-            if save and name == FINAL:
-                save(triplet, grey)
+
+    def score(predicted: tuple[Triplet, Maps]) -> dict[str, ImageScores]:
+        return _score(*predicted, config.test.normalize_maps, weighted_f, save)
+
+    with closing(_in_threads(score, predictions, config.data.workers)) as scored:
+        for scores in progress(scored, share, f"testing {pairs.name}"):
+            for name, image in scores.items():
+                metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend([image])
     return _gather(metrics, weighted_f)
+
+
+def _score(
+    triplet: Triplet, maps: Maps, normalize: bool, weighted_f: bool, save: Callable[[Triplet, np.ndarray], None] | None
+) -> dict[str, ImageScores]:
+    """Scores by map name."""
+    truth = read_truth(triplet.ground_truth)
+    scores = {}
+    for name, saliency in maps.items():
+        grey = to_grey(saliency, truth.shape, normalize)
+        scores[name] = score_image(grey, truth, weighted_f)
+        if save and name == FINAL:
+            save(triplet, grey)
+    return scores
+
+
+def _in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
+    """`work(item)` for every item, in order, done by threads while the next items are made; 0: by this thread.
+
+    Threads, since decoding, resizing, counting and encoding hold no interpreter lock, and no map must be copied.
+    """
+    if threads == 0:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, "scoring") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:  # else the maps of a slow disk would fill the memory
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _gather(metrics: dict[str, SaliencyMetrics], weighted_f: bool) -> dict[str, SaliencyMetrics]:

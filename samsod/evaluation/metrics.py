@@ -1,49 +1,17 @@
-"""Salient object detection metrics with the figures of the field's reference, PySODMetrics 1.6, in NumPy alone.
-
-One exception: where the truth's centroid falls into the last row or column, two of the S-measure's four regions
-are empty and the reference returns nan; here an empty region counts with its weight, zero.
-"""
+"""Scores of saliency maps, with the figures of the field's reference, PySODMetrics, and their means over data sets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from samsod.evaluation.weighted_f import EPS, weighted_f_measure
+from samsod.data.images import cv2
+from samsod.evaluation.histograms import ImageScores, centroid_cut, normalised_levels, score_histograms
+from samsod.evaluation.weighted_f import weighted_f_measure
 
-F_BETA_SQUARE = 0.3
-S_ALPHA = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class ImageScores:
-    """What one image adds to the metrics of a data set.
-
-    The curves are float64 arrays of length 256; entry t is for the map that keeps predictions of at least t, on
-    the scale from 0 to 255 after normalisation. All figures are higher for better, but for `mae`.
-    """
-
-    s: float
-    """S-measure, with both halves weighted 0.5."""
-    mae: float
-    """Mean absolute error, in [0, 1]."""
-    wf: float | None
-    """Weighted F-measure, β² = 1; None when it was not asked for."""
-    adp_f: float
-    """F-measure at the adaptive threshold, twice the mean prediction and at most 1."""
-    adp_e: float
-    """E-measure at the adaptive threshold."""
-    f: np.ndarray
-    """F-measure curve, β² = 0.3."""
-    e: np.ndarray
-    """E-measure curve; a perfect map of N pixels has N / (N - 1), as in the reference."""
-    precision: np.ndarray
-    """Precision curve; 0 where no pixel is kept."""
-    recall: np.ndarray
-    """Recall curve; 0 where the truth is all black."""
+__all__ = ["ImageScores", "SaliencyMetrics", "overall", "score_image"]
 
 
 def score_image(prediction: np.ndarray, truth: np.ndarray, weighted_f: bool = True) -> ImageScores:
@@ -63,27 +31,10 @@ def score_image(prediction: np.ndarray, truth: np.ndarray, weighted_f: bool = Tr
         ValueError: if an array is no non-empty two-dimensional array of these types, or their shapes differ.
     """
     prediction, truth = _checked(prediction, truth)
-    levels = _normalised_levels(prediction)
-    values = levels[prediction]
-    inside = np.bincount(prediction[truth], minlength=256)
-    outside = np.bincount(prediction.ravel(), minlength=256) - inside
-
-    # The map itself is averaged, not its histogram: a level equal to the threshold is kept or not by the last bit.
-    threshold = min(2 * float(values.mean()), 1.0)
-    tp, fp = _kept(inside, levels, threshold), _kept(outside, levels, threshold)
-    precision, recall, f = _f_measure(tp, fp, int(inside.sum()))
-    e = _e_measure(tp, fp, int(inside.sum()), truth.size)
-    return ImageScores(
-        s=_s_measure(values, truth, levels, inside, outside),
-        mae=float((outside * levels + inside * (1 - levels)).sum() / truth.size),
-        wf=weighted_f_measure(values, truth) if weighted_f else None,
-        adp_f=float(f[256]),
-        adp_e=float(e[256]),
-        f=f[:256],
-        e=e[:256],
-        precision=precision[:256],
-        recall=recall[:256],
-    )
+    counts, cut = _histograms(prediction, truth)
+    levels = normalised_levels(counts.sum(axis=(0, 1, 2)))
+    wf = weighted_f_measure(levels[prediction], truth) if weighted_f else None
+    return score_histograms(counts, cut, lambda: levels[prediction], wf)
 
 
 class SaliencyMetrics:
@@ -198,119 +149,24 @@ def _checked(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(prediction), np.ascontiguousarray(truth)
 
 
-def _normalised_levels(prediction: np.ndarray) -> np.ndarray:
-    """What each of the 256 grey levels becomes when the map is normalised; levels it lacks are cut to [0, 1]."""
-    levels = np.arange(256) / 255
-    low, high = levels[prediction.min()], levels[prediction.max()]
-    return levels if low == high else np.clip((levels - low) / (high - low), 0, 1)
+def _histograms(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixel counts and the cut that `score_histograms` takes."""
+    mask = truth.view(np.uint8)
+    rows, columns = (cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0))
+    cut = centroid_cut(int(rows @ np.arange(rows.size)), int(columns @ np.arange(columns.size)), int(rows.sum()))
+    counts = np.zeros((2, 2, 2, 256), np.int64)
+    for row, rows_half in enumerate((slice(cut[0]), slice(cut[0], None))):
+        for column, columns_half in enumerate((slice(cut[1]), slice(cut[1], None))):
+            part = prediction[rows_half, columns_half]
+            counts[row, column, 1] = _histogram(part, mask[rows_half, columns_half])
+            counts[row, column, 0] = _histogram(part) - counts[row, column, 1]
+    return counts, cut
 
 
-def _kept(histogram: np.ndarray, levels: np.ndarray, threshold: float) -> np.ndarray:
-    """How many pixels of a class reach each threshold.
-
-    Args:
-        histogram: pixels of the class by grey level, 256.
-        levels: normalised grey levels, 256.
-        threshold: the adaptive threshold, in [0, 1].
-
-    Returns:
-        float64, 257: counts for the thresholds 0 to 255, then for the adaptive one.
-    """
-    # The reference's curves truncate the normalised map to whole levels; its adaptive threshold does not.
-    truncated = np.bincount((levels * 255).astype(np.uint8), weights=histogram, minlength=256)
-    return np.append(np.cumsum(truncated[::-1])[::-1], histogram[levels >= threshold].sum())
-
-
-def _f_measure(tp: np.ndarray, fp: np.ndarray, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F = (1 + β²)·P·R / (β²·P + R) per threshold; 0 where nothing is hit.
-
-    Source: Achanta et al., "Frequency-tuned salient region detection", CVPR 2009, eq. 12.
-    """
-    precision, recall = tp / np.maximum(tp + fp, 1), tp / max(positives, 1)
-    numerator = (1 + F_BETA_SQUARE) * precision * recall
-    return precision, recall, numerator / np.where(numerator == 0, 1, F_BETA_SQUARE * precision + recall)
-
-
-def _e_measure(tp: np.ndarray, fp: np.ndarray, positives: int, total: int) -> np.ndarray:
-    """E-measure per threshold: mean enhanced alignment of the two bias matrices.
-
-    Both maps are binary, so the alignment takes four values, one for each cell of the confusion matrix.
-    Source: Fan et al., "Enhanced-alignment Measure for Binary Foreground Map Evaluation", IJCAI 2018, eq. 2 to 5.
-    """
-    kept = tp + fp
-    if positives == 0:
-        aligned = total - kept
-    elif positives == total:
-        aligned = kept
-    else:
-        p, t, fn = kept / total, positives / total, positives - tp
-        aligned = tp * _enhanced(1 - p, 1 - t) + fp * _enhanced(1 - p, -t)
-        aligned += fn * _enhanced(-p, 1 - t) + (total - kept - fn) * _enhanced(-p, -t)
-    return aligned / (total - 1 + EPS)
-
-
-def _enhanced(a: np.ndarray, b: float) -> np.ndarray:
-    """Enhanced alignment ((2ab / (a² + b²) + 1) / 2)² of two deviations from the mean."""
-    return (2 * a * b / (a**2 + b**2 + EPS) + 1) ** 2 / 4
-
-
-def _s_measure(
-    values: np.ndarray, truth: np.ndarray, levels: np.ndarray, inside: np.ndarray, outside: np.ndarray
-) -> float:
-    """S-measure, α·S_object + (1 - α)·S_region.
-
-    Source: Fan et al., "Structure-measure: A New Way to Evaluate Foreground Maps", ICCV 2017, eq. 1 to 9.
-
-    Args:
-        values: normalised prediction, H×W.
-        truth: bool, H×W.
-        levels: normalised grey levels, 256.
-        inside: pixels of the truth by grey level, 256.
-        outside: pixels of the background by grey level, 256.
-    """
-    share = int(inside.sum()) / truth.size
-    if share == 0:
-        return 1 - float(values.mean())
-    if share == 1:
-        return float(values.mean())
-    similarity = share * _object_score(levels, inside) + (1 - share) * _object_score(1 - levels, outside)
-    return max(0.0, S_ALPHA * similarity + (1 - S_ALPHA) * _region_score(values, truth))
-
-
-def _object_score(levels: np.ndarray, histogram: np.ndarray) -> float:
-    """2·mean / (mean² + 1 + standard deviation) over the pixels of one class."""
-    count = int(histogram.sum())
-    mean = float((histogram * levels).sum()) / count
-    deviation = math.sqrt(float((histogram * (levels - mean) ** 2).sum()) / max(count - 1, 1))
-    return 2 * mean / (mean**2 + 1 + deviation + EPS)
-
-
-def _region_score(values: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity of the four regions around the truth's centroid, weighted by their areas."""
-    rows, columns = (_split(truth.sum(axis=axis)) for axis in (1, 0))
-    score = 0.0
-    for region in ((row, column) for row in rows for column in columns):
-        if truth[region].size:
-            score += _similarity(values[region], truth[region]) * truth[region].size / truth.size
-    return score
-
-
-def _split(counts: np.ndarray) -> tuple[slice, slice]:
-    """Cuts an axis right after the centroid of the truth's pixel counts along it."""
-    cut = round(int(counts @ np.arange(counts.size)) / int(counts.sum())) + 1
-    return slice(0, cut), slice(cut, counts.size)
-
-
-def _similarity(values: np.ndarray, truth: np.ndarray) -> float:
-    """SSIM without its constants, as in the S-measure; 1 where both regions are constant, or both are black."""
-    # The mean must add up in the reference's order: whether a constant region deviates from it by nothing or by
-    # one last bit decides between a score of 1 and of 0.
-    x, y = float(values.mean()), float(truth.mean())
-    dx, dy = values - x, truth - y
-    scale = truth.size - 1 + EPS
-    covariance = float((dx * dy).sum()) / scale
-    variances = (float((dx**2).sum()) + float((dy**2).sum())) / scale
-    alpha, beta = 4 * x * y * covariance, (x**2 + y**2) * variances
-    if alpha != 0:
-        return alpha / (beta + EPS)
-    return 1.0 if beta == 0 else 0.0
+def _histogram(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Pixels of each grey level, 256; those under the mask alone."""
+    if not image.size:
+        return np.zeros(256, np.int64)
+    if image.size < 2**24:  # OpenCV counts faster than NumPy, but hands out float32
+        return cv2.calcHist([image], [0], mask, [256], [0, 256]).ravel().astype(np.int64)
+    return np.bincount(image.ravel() if mask is None else image[mask.view(np.bool_)], minlength=256)

@@ -8,6 +8,16 @@ METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
 """Columns of a results table, in order; all but MAE are better when larger."""
 
 
+def is_better_when_smaller(metric: str) -> bool:
+    """Errors are; all other metrics are better when larger."""
+    return metric == "MAE"
+
+
+def with_arrow(metric: str) -> str:
+    """The metric and where better figures lie."""
+    return f"{metric}{'↓' if is_better_when_smaller(metric) else '↑'}"
+
+
 def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """The table of a test.
 
@@ -26,8 +36,7 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
             label = [dataset] if len(names) == 1 else [dataset, name]
             rows.append([*label, str(scores["images"]), *figures])
     heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
-    arrows = [f"{metric}{'↓' if metric == 'MAE' else '↑'}" for metric in METRICS]
-    return text_table([*heading, *arrows], rows, left=len(heading) - 1)
+    return text_table([*heading, *map(with_arrow, METRICS)], rows, left=len(heading) - 1)
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -10,16 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from samsod.data.images import read_rgb, read_truth
+from samsod.data.images import read_rgb, read_saliency, read_truth
 from samsod.data.thermal import read_thermal as read_second
 from samsod.data_config import ThermalConfig
+from samsod.errors import UserError
 
 
 def read_thermal(path: Path) -> np.ndarray:
     return read_second(path, ThermalConfig())
 
 
-READERS = (read_rgb, read_thermal, read_truth)
+READERS = (read_rgb, read_saliency, read_thermal, read_truth)
 Write = Callable[..., Path]
 OneLine = Callable[..., str]
 
@@ -203,3 +204,37 @@ def test_real_thermal_of_one_channel(shared_data: Path) -> None:
     path = next(iter(sorted((shared_data / "pairs/T").iterdir())))
     image = read_thermal(path)
     assert image.shape == (480, 640, 3) and (image[..., 0] == image[..., 2]).all()
+
+
+def test_damaged_pixels_of_a_png_are_named_even_where_opencv_would_take_them(tmp_path: Path) -> None:
+    image = np.random.RandomState(0).randint(0, 256, (40, 50), dtype=np.uint8)
+    data = bytearray(cv2.imencode(".png", image)[1].tobytes())
+    start = data.index(b"IDAT") + 4
+    for position in (start + 100, len(data) - 20):
+        damaged = bytearray(data)
+        damaged[position] ^= 4
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.png: the image is damaged"):
+            read_saliency(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(data + b"what a camera appended")
+    np.testing.assert_array_equal(read_saliency(tmp_path / "a.png"), image)
+
+
+def test_saliency_maps_are_read_without_changing_a_level(tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    alpha = np.dstack([grey, grey, grey, np.full_like(grey, 7)])
+    same: dict[str, np.ndarray] = {
+        "8": grey,
+        "16": grey.astype(np.uint16) * 257,
+        "3": np.dstack([grey] * 3),
+        "4": alpha,
+    }
+    for name, stored in same.items():
+        (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", stored)[1].tobytes())
+        np.testing.assert_array_equal(read_saliency(tmp_path / f"{name}.png"), grey)
+    (tmp_path / "c.png").write_bytes(cv2.imencode(".png", np.dstack([grey, grey, grey ^ 1]))[1].tobytes())
+    with pytest.raises(UserError, match=r"c\.png: not a saliency map: its three channels differ \(by up to 1\)"):
+        read_saliency(tmp_path / "c.png")
+    (tmp_path / "d.png").write_bytes(cv2.imencode(".png", grey.astype(np.uint16) * 256)[1].tobytes())
+    with pytest.raises(UserError, match=r"d\.png: holds 16-bit values that are no 8-bit ones"):
+        read_saliency(tmp_path / "d.png")

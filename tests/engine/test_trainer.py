@@ -231,13 +231,17 @@ def train_on_ranks(config: Config) -> dict[str, torch.Tensor]:
     return dict(trainer.model.state_dict())
 
 
+def flattened(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in state.values()])
+
+
 def test_two_ranks_train_as_one_process_does(config: Config, tmp_path: Path) -> None:
-    config = with_train(config, steps=4)
-    alone = run(config).model.state_dict()
-    first, second = run_ranks(train_on_ranks, 2, replace(config, output=str(tmp_path / "two")))
-    for key, value in alone.items():
-        assert torch.equal(first[key], second[key]), key
-        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-5)
+    # At the recipe's rate Adam turns gradients that are zero but for rounding into whole steps one way or the other.
+    config = with_train(config, steps=4, lr=1e-4)
+    alone = flattened(run(config).model.state_dict())
+    first, second = map(flattened, run_ranks(train_on_ranks, 2, replace(config, output=str(tmp_path / "two"))))
+    assert torch.equal(first, second)
+    assert (first - alone).norm() < 1e-5 * alone.norm()
 
 
 def uneven(config: Config) -> str:

@@ -1,11 +1,12 @@
-"""The nearest-foreground search against brute force, ties included."""
+"""Distances and the nearest foreground pixels against brute force, ties included."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from samsod.evaluation.distance import nearest_foreground
+from samsod.evaluation import distance
+from samsod.evaluation.distance import FAR, spread_outwards, squared_distance
 
 
 def brute_force(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,19 +46,28 @@ def masks() -> dict[str, np.ndarray]:
     }
 
 
+def assert_as_brute_force(mask: np.ndarray, reach: int = 3) -> None:
+    nearest, expected = brute_force(mask)
+    square = squared_distance(mask)
+    np.testing.assert_array_equal(square, expected)
+    index = np.arange(mask.size, dtype=float).reshape(mask.shape) + 1
+    spread = spread_outwards(index, mask, square, reach)
+    padded = np.pad(mask, reach)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
+    wanted = windows.any(axis=(2, 3))
+    np.testing.assert_array_equal(spread[wanted], nearest[wanted] + 1)
+    assert np.isin(spread[~wanted] * (spread[~wanted] != nearest[~wanted] + 1), 0).all()
+
+
 @pytest.mark.parametrize("name", masks())
-def test_agrees_with_brute_force(name: str) -> None:
-    mask = masks()[name]
-    nearest, square = nearest_foreground(mask)
-    expected_nearest, expected_square = brute_force(mask)
-    np.testing.assert_array_equal(square, expected_square)
-    np.testing.assert_array_equal(nearest, expected_nearest)
+@pytest.mark.parametrize("reach", [1, 3])
+def test_agrees_with_brute_force(name: str, reach: int) -> None:
+    assert_as_brute_force(masks()[name], reach)
 
 
 def test_agrees_with_brute_force_on_every_small_mask() -> None:
-    for bits in range(1, 1 << 12):
-        mask = (bits >> np.arange(12) & 1).astype(bool).reshape(3, 4)
-        np.testing.assert_array_equal(nearest_foreground(mask), brute_force(mask))
+    for bits in range(1, 1 << 9):
+        assert_as_brute_force((bits >> np.arange(9) & 1).astype(bool).reshape(3, 3))
 
 
 def test_agrees_with_brute_force_on_random_masks() -> None:
@@ -65,32 +75,35 @@ def test_agrees_with_brute_force_on_random_masks() -> None:
     for _ in range(200):
         mask = random.rand(*random.randint(1, 24, 2)) < random.choice([0.01, 0.05, 0.3, 0.9])
         mask.flat[random.randint(mask.size)] = True
-        np.testing.assert_array_equal(nearest_foreground(mask), brute_force(mask))
+        assert_as_brute_force(mask)
 
 
-def test_ties_go_to_the_smaller_row_and_then_the_left_column() -> None:
+def test_ties_go_to_the_left_column_and_then_the_smaller_row() -> None:
     cross = np.zeros((5, 5), bool)
     cross[[0, 2, 2, 4], [2, 0, 4, 2]] = True  # all at distance 2 from the centre
-    assert nearest_foreground(cross)[0][2, 2] == 2 * 5 + 0
+    index = np.arange(25.0).reshape(5, 5)
+    assert spread_outwards(index, cross, squared_distance(cross), 2)[2, 2] == 2 * 5 + 0
     cross[2, 0] = False
-    assert nearest_foreground(cross)[0][2, 2] == 0 * 5 + 2
+    assert spread_outwards(index, cross, squared_distance(cross), 2)[2, 2] == 0 * 5 + 2
 
 
-def test_counts_stay_exact_on_large_maps() -> None:
-    mask = np.zeros((2, 5000), bool)
-    mask[1, 4999] = True
-    nearest, square = nearest_foreground(mask)
-    assert square[0, 0] == 4999**2 + 1
-    assert (nearest == 9999).all()
+def test_distances_are_exact_on_large_images_and_capped_far_away() -> None:
+    """An image wide and high enough to be cut, with tiles that hold no true pixel."""
+    mask = np.zeros((2300, 2200), bool)
+    points = np.array([(0, 0), (1000, 1500), (1010, 1500), (2299, 2199), (1790, 40), (1800, 1537)])
+    mask[tuple(points.T)] = True
+    rows, columns = np.ogrid[:2300, :2200]
+    expected = np.min([(rows - row) ** 2 + (columns - column) ** 2 for row, column in points], axis=0)
+    square, near = squared_distance(mask), expected <= FAR**2
+    np.testing.assert_array_equal(square[near], expected[near])
+    assert (square[~near] > FAR**2).all()
 
 
-@pytest.mark.parametrize("mask", [np.zeros((3, 3), bool), np.zeros((0, 3), bool)])
-def test_refuses_a_mask_without_foreground(mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="at least one true pixel"):
-        nearest_foreground(mask)
-
-
-@pytest.mark.parametrize("mask", [np.ones(3, bool), np.ones((3, 3), np.uint8)])
-def test_refuses_what_is_no_mask(mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="two-dimensional bool array, got"):
-        nearest_foreground(mask)
+def test_cutting_into_tiles_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.RandomState(5)
+    mask = random.rand(90, 110) < 0.05
+    whole = squared_distance(mask)
+    monkeypatch.setattr(distance, "FAR", 12)
+    monkeypatch.setattr(distance, "TILE", 41)
+    assert whole.max() <= 12**2
+    np.testing.assert_array_equal(squared_distance(mask), whole)

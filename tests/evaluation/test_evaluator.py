@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, find_set
+from samsod.data.catalog import PairSet, Triplet, find_set
 from samsod.data.images import cv2, read_truth
 from samsod.errors import UserError
 from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
@@ -70,6 +71,30 @@ def test_batch_size_and_workers_do_not_change_results(config: Config) -> None:
     other = replace(config, test=replace(config.test, batch_size=5), data=replace(config.data, workers=1))
     first, second = (evaluate(model, pairs, c)[FINAL].result() for c in (config, other))
     assert first == pytest.approx(second, abs=2e-3)
+
+
+def test_scoring_in_threads_changes_no_bit(config: Config, tmp_path: Path) -> None:
+    model, pairs = model_of(config), test_set(config)
+    config.test.streams, config.test.contact_sheet = True, 0
+    alone = run_test(model, [pairs], config, tmp_path / "0")
+    threads = run_test(model, [pairs], replace(config, data=replace(config.data, workers=2)), tmp_path / "2")
+    assert threads == alone
+    for name in ("results.json", "streams.json", *(f"maps/again/{i:03d}.png" for i in range(12))):
+        assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, tmp_path: Path, workers: int) -> None:
+    pairs = test_set(config)
+
+    def save(triplet: Triplet, grey: np.ndarray) -> None:
+        if triplet.stem == "003":
+            raise UserError("the disk is full")
+
+    config = replace(config, data=replace(config.data, workers=workers))
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        evaluate(model_of(config), pairs, config, save=save)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("scoring")]
 
 
 def score_on_ranks(config: Config) -> dict[str, float]:

@@ -1,0 +1,78 @@
+"""Which images a figure shows: by name, or by how well a method does on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from samsod.data.catalog import PairSet, Triplet
+from samsod.errors import UserError, nearest
+from samsod.evaluation.metrics import ImageScores
+from samsod.evaluation.tables import METRICS, is_better_when_smaller
+
+RULES = ("worst", "best", "spread")
+Place = tuple[str, str]
+"""Data set and stem of an image."""
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raises UserError for a name that is no column of a results table."""
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"no metric is called {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
+
+
+def image_metric(scores: ImageScores, metric: str) -> float:
+    """One of the columns of a results table for a single image: of the curves their maximum or mean."""
+    plain = {"S": scores.s, "MAE": scores.mae, "wF": scores.wf, "adpF": scores.adp_f, "adpE": scores.adp_e}
+    curves = {"F": scores.f, "E": scores.e}
+    if metric in plain:
+        value = plain[metric]
+        assert value is not None, "the weighted F-measure was not computed"
+        return value
+    curve = curves[metric[-1]]
+    return float(curve.max() if metric.startswith("max") else curve.mean())
+
+
+def ranked_images(scores: Mapping[str, Mapping[str, ImageScores]], metric: str, rule: str, count: int) -> list[Place]:
+    """Images of several sets together by a method's score.
+
+    Args:
+        scores: The method's scores by data set and stem.
+        metric: See `image_metric`; of MAE small values are good.
+        rule: `worst` (worst first), `best` (best first) or `spread`: from the worst to the best at equal steps.
+        count: How many; all when there are fewer.
+    """
+    sign = -1 if is_better_when_smaller(metric) else 1
+    places = [(dataset, stem) for dataset, images in scores.items() for stem in images]
+    places.sort(key=lambda place: sign * image_metric(scores[place[0]][place[1]], metric))
+    count = min(count, len(places))
+    if rule == "spread":
+        return [places[i] for i in np.linspace(0, len(places) - 1, count).round().astype(int)]
+    return places[:count] if rule == "worst" else places[::-1][:count]
+
+
+def find_images(sets: Sequence[PairSet], names: Sequence[str]) -> list[tuple[str, Triplet]]:
+    """Data set and files of images by stem, or by `SET/STEM` where several sets share a stem.
+
+    Raises:
+        UserError: No such image, or several sets have it; one line each.
+    """
+    known: dict[str, list[tuple[str, Triplet]]] = {}
+    for pairs in sets:
+        for triplet in pairs.triplets:
+            for name in (triplet.stem, f"{pairs.name}/{triplet.stem}"):
+                known.setdefault(name, []).append((pairs.name, triplet))
+    faults = []
+    for name in names:
+        found = known.get(name, [])
+        if not found:
+            where = ", ".join(pairs.name for pairs in sets)
+            faults.append(f"no image {name!r} in {where}{nearest(name, known)}")
+        elif len(found) > 1:
+            choices = " or ".join(f"{dataset}/{triplet.stem}" for dataset, triplet in found)
+            faults.append(f"several sets have an image {name!r}: say {choices}")
+    if faults:
+        raise UserError("\n".join(faults))
+    return [known[name][0] for name in names]

@@ -1,0 +1,139 @@
+"""What a run and its test left on disk, read for the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from samsod.config import Config, load_config
+from samsod.engine.checkpoint import load_checkpoint
+from samsod.errors import UserError
+from samsod.evaluation.curves import Rows, read_run
+from samsod.evaluation.evaluator import FINAL
+from samsod.trees import flat
+
+Results = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Map name (`final`, and the streams' when they were scored) -> data set -> metrics."""
+
+EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The output folder of tools/train_net.py: its config, the rows and the lines it logged, where its test lies.
+
+    `test` is None, and `results` empty, when the run was not tested.
+    """
+
+    folder: Path
+    config: Config
+    rows: Rows
+    log: list[str]
+    test: Path | None
+    results: Results
+
+    @property
+    def name(self) -> str:
+        """What the report calls the run."""
+        return self.folder.resolve().name
+
+    def validations(self) -> Rows:
+        """The rows of the evaluations on the validation sets."""
+        return [row for row in self.rows if isinstance(row.get("validation"), dict)]
+
+    def changed_settings(self) -> list[tuple[str, Any, Any]]:
+        """Key, value and default of every setting that is not at its default."""
+        here, default = flat(asdict(self.config)), flat(asdict(Config()))
+        return [(key, value, default.get(key)) for key, value in here.items() if value != default.get(key)]
+
+    def events(self) -> list[str]:
+        """The lines of the log that are no training steps."""
+        return [line for line in self.log if "| loss " not in line]
+
+
+@dataclass(frozen=True)
+class BestCheckpoint:
+    """The best checkpoint: its file, its step, and the versions of the libraries that wrote it."""
+
+    path: Path
+    size: int
+    sha256: str
+    step: int
+    world_size: int
+    base: str
+    versions: dict[str, str]
+
+
+def open_run(folder: Path, test: Path | None = None) -> Run:
+    """Reads a run and its test.
+
+    Args:
+        folder: The run's folder.
+        test: The folder of tools/test_net.py; by default the run's own or its `test/`, when one holds results.
+
+    Raises:
+        UserError: No run there, or a file of it or of the test cannot be used.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected the output folder of tools/train_net.py")
+    rows = read_run(folder)
+    config = load_config(folder / "config.yaml")
+    log = folder / "log.txt"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if test is None:
+        test = next((place for place in (folder / "test", folder) if (place / "results.json").is_file()), None)
+    return Run(folder, config, rows, lines, test, read_results(test) if test else {})
+
+
+def read_results(folder: Path) -> Results:
+    """The results of a test by map name: those of the streams too when they were scored.
+
+    Raises:
+        UserError: There are none, or they are damaged.
+    """
+    final = _json(folder / "results.json")
+    streams = folder / "streams.json"
+    results = _json(streams) if streams.is_file() else {}
+    # Streams of an earlier test may lie beside newer results.
+    results = results if results.get(FINAL) == final else {FINAL: final}
+    for by_set in results.values():
+        if not isinstance(by_set, dict) or not all(isinstance(scores, dict) for scores in by_set.values()):
+            raise UserError(f"{folder / 'results.json'}: {EXPECTED}")
+    return results
+
+
+def best_checkpoint(run: Run) -> BestCheckpoint:
+    """The run's checkpoints/best.pt.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    path = run.folder / "checkpoints" / "best.pt"
+    content = load_checkpoint(path)
+    data = path.read_bytes()
+    base = content.get("base")
+    return BestCheckpoint(
+        path=path,
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        step=int(content["step"]),
+        world_size=int(content["world_size"]),
+        base=f"{base['file']} (SHA-256 {base['sha256'][:12]})" if base else "",
+        versions=dict(content["versions"]),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected the output folder of tools/test_net.py") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {EXPECTED}")
+    return content

@@ -1,0 +1,267 @@
+"""A run on one page: results, curves, images, cost, config and how to repeat it, in one file that opens offline."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import samsod.modeling  # noqa: F401  fills the registries
+from samsod.config import to_yaml
+from samsod.data.catalog import find_set
+from samsod.data.images import read_rgb, read_saliency, read_truth
+from samsod.data.thermal import read_thermal
+from samsod.data_config import ThermalConfig
+from samsod.drawing import html
+from samsod.drawing.choice import ranked_images
+from samsod.drawing.grid import Sample, find_method_maps, map_sets, read_samples, score_texts
+from samsod.drawing.run_files import Run, best_checkpoint
+from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
+from samsod.drawing.style import Theme, import_matplotlib, line_style
+from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
+from samsod.errors import UserError
+from samsod.evaluation.cost import COST_HEADING, cost, cost_rows
+from samsod.evaluation.evaluator import FINAL
+from samsod.evaluation.maps import Scores, score_maps
+from samsod.evaluation.score_cache import ScoreCache
+from samsod.evaluation.tables import METRICS, is_better_when_smaller, with_arrow
+from samsod.modeling.samsod import build_model
+from samsod.registry import import_user_modules
+
+SCORES = ("S", "MAE")
+"""What stands below the images."""
+TOLERANCE = 1e-6
+NO_BREAK = "\N{NO-BREAK SPACE}"
+EXPLAINED = {
+    "ratio": ": above 1 the RGB adapters' gradient is the larger one",
+    "cosines": ": below 0 the gradients of two losses are in conflict",
+}
+"""What the captions say besides the title."""
+
+
+def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> str:
+    """The report of a run, a whole HTML document with everything embedded.
+
+    What cannot be had (a data set that is not there, a model that cannot be built) is left out, and the page says why.
+
+    Args:
+        run: The run.
+        images: How many of its worst images it shows, and how many from the worst to the best.
+        cache: Where the scores of its maps are looked up and kept.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    import_matplotlib()
+    sections = [
+        ("results", "Results", _results),
+        ("training", "Training", _training),
+        ("images", "Threshold curves and images", lambda run: _from_maps(run, images, cache)),
+        ("cost", "Cost", _cost),
+        ("settings", "Settings", _settings),
+        ("environment", "Checkpoint and environment", _environment),
+        ("commands", "Commands", _commands),
+    ]
+    links = "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for name, title, _ in sections)
+    header = f"<header><h1>{html.escape(run.name)}</h1>{_summary(run)}<nav><ul>{links}</ul></nav></header>"
+    body = [header, "<main>"]
+    body += [html.section(name, title, *_or_note(make, run)) for name, title, make in sections]
+    return html.page(f"{run.name}: samsod run", "\n".join([*body, "</main>"]))
+
+
+def _or_note(make: Callable[[Run], list[str]], run: Run) -> list[str]:
+    try:
+        return make(run)
+    except UserError as error:
+        return [html.note(f"Not available: {line}") for line in str(error).splitlines()]
+
+
+def _summary(run: Run) -> str:
+    model, last = run.config.model, run.rows[-1]
+    items = [
+        ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {model.modalities}"),
+        ("input", f"{model.image_size}x{model.image_size} pixels"),
+        ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule}"),
+    ]
+    for dataset, scores in run.results.get(FINAL, {}).items():
+        figures = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)
+        items.append((f"test on {dataset}", figures))
+    return html.definitions(items)
+
+
+def _results(run: Run) -> list[str]:
+    if run.test is None:
+        return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
+    names = list(run.results)
+    heading = ["set", "map", "images", *map(with_arrow, METRICS)]
+    rows = []
+    for dataset in run.results[FINAL]:
+        group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
+        for name, scores in group.items():
+            cells = [_figure_cell(scores, metric, list(group.values())) for metric in METRICS]
+            rows.append([dataset, name, str(scores.get("images", "-")), *cells])
+    caption = f"Scores of the maps in {run.test}; the best map of each set in bold, where several were scored."
+    return [html.table(caption, heading, rows, left=2)]
+
+
+def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
+    if metric not in scores:
+        return "-"
+    values = [round(other[metric], 4) for other in group if metric in other]
+    text, best = f"{scores[metric]:.4f}", (min if is_better_when_smaller(metric) else max)(values)
+    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best else text
+
+
+def _training(run: Run) -> list[str]:
+    panels = run_panels({run.name: run.rows}, "all", run.config.train.best_metric)
+    figures = [_panel_figure(panel) for panel in panels if panel.series]
+    notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
+    remark = "Faint: as logged; bold: smoothed over a twelfth of the log."
+    parts = [html.note(remark), f'<div class="figures">{"".join(figures)}</div>', *notes]
+    validations = run.validations()
+    if validations:
+        metrics = [metric for metric in METRICS if metric in validations[-1]["validation"]]
+        rows = [
+            [str(row["step"]), *(f"{row['validation'].get(metric, float('nan')):.4f}" for metric in metrics)]
+            for row in validations
+        ]
+        parts.append(html.table("Scores on the validation sets", ["step", *metrics], rows))
+    return parts
+
+
+def _panel_figure(panel: Panel) -> str:
+    ends = "; ".join(
+        f"{series.label} from {series.points[1][0]:.3g} to {series.points[1][-1]:.3g}" for series in panel.series
+    )
+    steps = panel.series[0].points[0]
+    alt = f"Line chart over steps {steps[0]} to {steps[-1]}, {panel.title}: {ends}"
+    bare = replace(panel, title="")
+    caption = panel.title + EXPLAINED.get(panel.name, "")
+    return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
+
+
+def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
+    """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
+    if run.test is None:
+        return [html.note("Not tested yet.")]
+    sets = [find_set(item, run.config.data.root) for item in run.config.data.test]
+    maps = find_method_maps({FINAL: run.test / "maps"}, sets)
+    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
+    curves = threshold_curves(scores)
+    figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
+    parts = [*_disagreements(run, scores), f'<div class="figures">{"".join(figures)}</div>']
+    grids = []
+    for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
+        places = ranked_images(scores[FINAL], "S", rule, images)
+        samples = read_samples(sets, places, maps)
+        grids.append(_grid(title, samples, several=len(sets) > 1, thermal=run.config.data.thermal))
+    return [*parts, f'<div class="grids">{"".join(grids)}</div>']
+
+
+def _disagreements(run: Run, scores: Scores) -> list[str]:
+    """A remark for every set whose maps do not give the S-measure in results.json: they are of different tests."""
+    notes = []
+    for dataset, by_stem in scores[FINAL].items():
+        reported = run.results[FINAL].get(dataset, {}).get("S")
+        found = float(np.mean([image.s for image in by_stem.values()]))
+        if reported is None or abs(found - reported) > TOLERANCE:
+            notes.append(html.note(f"The maps of {dataset} are not those results.json was computed from."))
+    return notes
+
+
+def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves]) -> str:
+    best = curves[FINAL]
+    title = f"{'precision over recall' if kind == 'pr' else 'F-measure over threshold'}, {dataset}"
+    alt = f"Line chart, {title}: the F-measure is largest, {best.max_f:.3f}, at threshold {best.best}"
+
+    def draw(axes: Any, theme: Theme) -> None:
+        draw_curves(axes, kind, curves, {FINAL: line_style(0, theme)}, lowest_shown(curves))
+
+    caption = f"{title}; the marker is at the largest F-measure, {best.max_f:.3f}"
+    return html.figure(draw, PANEL_HEIGHT, alt, caption)
+
+
+def _grid(title: str, samples: Sequence[Sample], several: bool, thermal: ThermalConfig) -> str:
+    rows = []
+    for sample in samples:
+        triplet, name = sample.triplet, sample.triplet.stem
+        pictures = [
+            ("RGB image", read_rgb(triplet.rgb)),
+            ("thermal image", read_thermal(triplet.thermal, thermal)),
+            ("truth", read_truth(triplet.ground_truth).astype(np.uint8) * np.uint8(255)),
+            ("saliency map", read_saliency(sample.maps[FINAL])),
+        ]
+        cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures]
+        label = f"{sample.dataset}/{name}" if several else name
+        # A line may break between two scores, not within one.
+        texts = " ".join(text.replace(" ", NO_BREAK) for text, _ in score_texts(sample, FINAL, SCORES))
+        below = [label, "", "", texts]
+        rows.append([html.Markup(f"{cell}{html.escape(text)}") for cell, text in zip(cells, below, strict=True)])
+    heading = ["RGB", "thermal", "truth", "map"]
+    return html.table(f"{title} (S; M is the mean absolute error)", heading, rows, 4, "images")
+
+
+def _cost(run: Run) -> list[str]:
+    import_user_modules(run.config.imports)
+    model = build_model(replace(run.config.model, weights="", init_from=""))
+    figures = cost(model, run.config.model.image_size)
+    side, parts = figures["input_size"], figures.pop("parts")
+    caption = f"One pair of {side}x{side} pixels; GMAC is without attention's two matrix products."
+    return [html.table(caption, COST_HEADING, cost_rows(figures, parts))]
+
+
+def _settings(run: Run) -> list[str]:
+    rows = [[key, _short(value), _short(default)] for key, value, default in run.changed_settings()]
+    return [
+        html.table("Settings that differ from the defaults", ["key", "value", "default"], rows, 3, "long"),
+        html.folded("The whole config, explained", to_yaml(run.config, docs=True)),
+    ]
+
+
+def _short(value: Any) -> str:
+    """A setting as the config file has it; of entries in lists only what is set."""
+    if isinstance(value, list):
+        value = [{k: v for k, v in item.items() if v} if isinstance(item, dict) else item for item in value]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _environment(run: Run) -> list[str]:
+    parts = []
+    try:
+        best = best_checkpoint(run)
+        items = [
+            ("best checkpoint", f"{best.path}, {best.size / 2**20:.1f} MiB"),
+            ("SHA-256", best.sha256),
+            ("step", f"{best.step}, the best by {run.config.train.best_metric} on the validation sets"),
+            ("trained on", f"{best.world_size} {'rank' if best.world_size == 1 else 'ranks'}"),
+            ("encoder from", best.base or "the checkpoint itself"),
+            ("written by", ", ".join(f"{name} {version}" for name, version in best.versions.items())),
+        ]
+    except UserError as error:
+        items = [("best checkpoint", str(error))]
+    items.append(("report made on", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"))
+    parts.append(html.definitions(items))
+    if run.log:
+        parts.append(html.folded("log.txt without the training steps", "\n".join(run.events())))
+    return parts
+
+
+def _commands(run: Run) -> list[str]:
+    config = run.folder / "config.yaml"
+    best = run.folder / "checkpoints" / "best.pt"
+    test = run.test or run.folder / "test"
+    lines = [
+        ["python", "tools/train_net.py", "--config", config, f"output={run.folder}_again"],
+        ["python", "tools/test_net.py", "--config", config, "--checkpoint", best, "--output", test],
+        ["python", "tools/flops.py", "--config", config],
+        ["python", "tools/plot_log.py", run.folder],
+    ]
+    return [
+        html.note("These repeat the training into a new folder, the test, the cost and the curves:"),
+        html.preformatted("\n".join(shlex.join(map(str, line)) for line in lines)),
+    ]

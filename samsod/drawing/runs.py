@@ -1,0 +1,210 @@
+"""Figures of training runs: loss, validation, gradient-norm ratio (paper Fig. 3), pairwise cosines (Fig. 4).
+
+What goes into a figure is gathered first, as panels of series; drawing them is a second step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from samsod.drawing.style import (
+    COLUMN,
+    GLYPH,
+    PAGE,
+    SMALL,
+    Theme,
+    drawing,
+    fitting,
+    line_style,
+    note,
+    save_figure,
+    visible,
+)
+from samsod.errors import UserError
+from samsod.evaluation.curves import Curve, Rows, curve, smoothed
+
+FIGURES = ("all", "loss", "validation", "ratio", "cosines")
+PANEL_HEIGHT = 2.5
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of a panel: its label, its points and which of the theme's styles it has."""
+
+    label: str
+    points: Curve
+    style: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes.
+
+    Args:
+        name: What the figure is called, as in `FIGURES`.
+        title: Above the axes.
+        series: The curves.
+        missing: One line for every run that has no such curve, with the reason.
+        reference: Where a horizontal line is drawn; None for no line.
+        log: Logarithmic ordinate.
+        marks: Few points: markers instead of a smoothed curve over a raw one.
+        limits: Of the ordinate; None follows the data.
+    """
+
+    name: str
+    title: str
+    series: list[Series]
+    missing: list[str] = field(default_factory=list)
+    reference: float | None = None
+    log: bool = False
+    marks: bool = False
+    limits: tuple[float, float] | None = None
+
+
+def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S") -> list[Panel]:
+    """The panels of a figure.
+
+    Args:
+        runs: Rows of metrics.jsonl by the run's name.
+        figure: One of `FIGURES`.
+        metric: Which validation metric.
+
+    Raises:
+        UserError: A single figure of which no run has a curve; one line per run.
+    """
+    makers = {
+        "loss": lambda: [_loss(runs)],
+        "validation": lambda: [_validation(runs, metric)],
+        "ratio": lambda: [_ratio(runs)],
+        "cosines": lambda: _cosines(runs),
+    }
+    panels = [panel for name, make in makers.items() if figure in ("all", name) for panel in make()]
+    if figure != "all" and not any(panel.series for panel in panels):
+        raise UserError("\n".join(line for panel in panels for line in panel.missing))
+    return panels
+
+
+def draw_runs(runs: Mapping[str, Rows], path: Path, figure: str, metric: str, theme: Theme) -> None:
+    """Draws a figure of runs; arguments and errors are those of `run_panels` and `save_figure`."""
+    panels = run_panels(runs, figure, metric)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    width = COLUMN if columns == 1 else PAGE
+    with drawing(width, PANEL_HEIGHT * rows, theme) as canvas:
+        places = list(canvas.subplots(rows, columns, squeeze=False).flat)
+        for panel, place in zip(panels, places, strict=False):
+            draw_panel(panel, place, theme)
+        for place in places[len(panels) :]:
+            place.set_axis_off()
+        save_figure(canvas, path)
+
+
+def draw_panel(panel: Panel, axes: Any, theme: Theme) -> None:
+    """Draws a panel on matplotlib's axes, the legend below; in an empty one stands what is missing."""
+    axes.set_title(fitting(panel.title, COLUMN, 8), loc="left")
+    if not panel.series:
+        note(axes, "\n".join(panel.missing), theme)
+        return
+    if panel.reference is not None:
+        axes.axhline(panel.reference, color=theme.ink, linewidth=0.6)
+    handles = [_draw_series(axes, series, panel.marks, theme) for series in panel.series]
+    if panel.log:
+        axes.set_yscale("log")
+        _label_plainly(axes.yaxis)
+    axes.set_xlabel("step")
+    if panel.limits:
+        axes.set_ylim(panel.limits)
+    labels = [series.label for series in panel.series]
+    _legend(axes, handles, labels, panel.missing)
+
+
+def _draw_series(axes: Any, series: Series, marks: bool, theme: Theme) -> Any:
+    """The raw curve faintly with the smoothed one over it, or points; what the legend shows of it."""
+    steps, values = series.points
+    style = line_style(series.style, theme)
+    if marks:
+        return axes.plot(steps, values, marker=style.marker, **style.line)[0]
+    axes.plot(steps, values, color=style.colour, alpha=0.35, linewidth=0.6)
+    return axes.plot(steps, smoothed(values), **style.line)[0]
+
+
+def _legend(axes: Any, handles: list[Any], labels: Sequence[str], missing: Sequence[str]) -> None:
+    nothing = axes.plot([], [], linestyle="none")[0]
+    lines = [*labels, *missing]
+    shown = [visible(fitting(line, COLUMN - 0.8, SMALL)) for line in lines]
+    longest = max(map(len, shown)) * SMALL * GLYPH / 72 + 0.5
+    columns = min(len(shown), max(1, int((COLUMN - 0.3) / longest)))
+    handles = [*handles, *([nothing] * len(missing))]
+    axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=columns)
+
+
+def _label_plainly(axis: Any) -> None:
+    """A logarithmic axis with 0.5, 1, 2, 5 at its ticks; matplotlib would write powers of ten."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _loss(runs: Mapping[str, Rows]) -> Panel:
+    curves = {name: curve(rows, "loss") for name, rows in runs.items()}
+    return Panel("loss", "loss, summed over the streams", _series(curves))
+
+
+def _validation(runs: Mapping[str, Rows], metric: str) -> Panel:
+    curves = {name: curve(rows, "validation", metric) for name, rows in runs.items()}
+    missing = [f"{name}: logs no validation {metric}" for name, (steps, _) in curves.items() if not steps]
+    return Panel("validation", f"validation {metric}", _series(curves), missing, marks=True)
+
+
+def _ratio(runs: Mapping[str, Rows]) -> Panel:
+    curves = {name: curve(rows, "gradient_ratio") for name, rows in runs.items()}
+    missing = [_why_no_ratio(name, runs[name]) for name, (steps, _) in curves.items() if not steps]
+    return Panel("ratio", "gradient norm, RGB : thermal adapters", _series(curves), missing, reference=1.0, log=True)
+
+
+def _cosines(runs: Mapping[str, Rows]) -> list[Panel]:
+    """A panel for every run and group that has pairs of losses; a pair has one style in all of them."""
+    pairs_of = {name: _pairs(rows) for name, rows in runs.items()}
+    order = list(dict.fromkeys(pair for groups in pairs_of.values() for pairs in groups.values() for pair in pairs))
+    panels = []
+    for name, groups in pairs_of.items():
+        of_run = f"{name}, " if len(runs) > 1 else ""
+        for group, pairs in groups.items():
+            points = {pair: curve(runs[name], "groups", group, "cosines", pair) for pair in pairs}
+            series = [Series(pair, points[pair], order.index(pair)) for pair in pairs]
+            title = f"cosines, {of_run}{group.replace('_', ' ')}"
+            panels.append(Panel("cosines", title, series, reference=0.0, limits=(-1.05, 1.05)))
+    missing = [_why_no_cosines(name, runs[name]) for name, groups in pairs_of.items() if not groups]
+    return panels + [Panel("cosines", "cosines", [], missing)] * bool(missing)
+
+
+def _series(curves: Mapping[str, Curve]) -> list[Series]:
+    """A series per run, with the run's own style even where another run has no curve."""
+    return [Series(name, points, index) for index, (name, points) in enumerate(curves.items()) if points[0]]
+
+
+def _pairs(rows: Rows) -> dict[str, list[str]]:
+    """Per parameter group the pairs of losses whose cosines are logged."""
+    pairs: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for group, figures in (row.get("groups") or {}).items():
+            pairs.setdefault(group, {}).update(dict.fromkeys(figures.get("cosines") or {}))
+    return {group: list(names) for group, names in pairs.items() if names}
+
+
+def _why_no_ratio(name: str, rows: Rows) -> str:
+    groups = {group for row in rows for group in row.get("groups") or {}}
+    if not groups:
+        return f"{name}: logs no gradients"
+    lacking = [group for group in ("rgb_adapter", "thermal_adapter") if group not in groups]
+    return f"{name}: no ratio, has no {lacking[0]}" if lacking else f"{name}: no ratio, the thermal gradient is zero"
+
+
+def _why_no_cosines(name: str, rows: Rows) -> str:
+    logged = any(row.get("groups") for row in rows)
+    return f"{name}: a single loss, no pairs" if logged else f"{name}: logs no gradients"

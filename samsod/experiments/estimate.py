@@ -1,0 +1,123 @@
+"""How long runs will take, told before they start."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samsod.config import Config
+from samsod.data_sets import scored_sets, training_sets
+from samsod.engine.trainer import Trainer
+from samsod.experiments.plan import Run
+from samsod.progress import duration, progress
+
+START_SECONDS = 10.0
+"""Starting the two commands, loading weights and writing checkpoints."""
+
+
+def estimate(runs: Sequence[Run], device: torch.device, ranks: int) -> dict[str, float]:
+    """Seconds each unfinished row's run takes, about: from one of its finished seeds, or from a few timed steps.
+
+    Args:
+        runs: The runs; all that still have to be made are estimated.
+        device: Where they will run.
+        ranks: How many processes share a batch.
+
+    Returns:
+        Seconds by row name; loading of images beside the steps is not in it where steps had to be timed.
+
+    Raises:
+        UserError: A data set of a run cannot be used.
+    """
+    finished = {run.row.name: seconds for run in runs if (seconds := _logged_seconds(run)) is not None}
+    wanted = {run.row.name: run for run in runs if run.row.name not in finished and not run.finished()}
+    measured = _measure_all(list(wanted.values()), device, ranks)
+    return finished | dict(progress(measured, len(wanted), "timing a few steps of every row"))
+
+
+def plan_lines(runs: Sequence[Run], seconds: dict[str, float], jobs: int) -> list[str]:
+    """What will be done, a line for every run, and how long that takes together."""
+    width = max(len(run.title) for run in runs)
+    lines = []
+    for run in runs:
+        about = "" if run.finished() else f", about {duration(seconds[run.row.name])}"
+        lines.append(f"  {run.title.ljust(width)}  {run.state()}{about}  {run.folder}")
+    total = remaining(runs, seconds, jobs)
+    left = sum(not run.finished() for run in runs)
+    lines.append(f"{left} of {len(runs)} runs to do, about {duration(total)} in all with {jobs} at once")
+    return lines
+
+
+def remaining(runs: Sequence[Run], seconds: dict[str, float], jobs: int) -> float:
+    """Seconds until all runs are finished, about; what a run that goes on has behind it is not taken off."""
+    return sum(seconds[run.row.name] for run in runs if not run.finished()) / jobs
+
+
+def _logged_seconds(run: Run) -> float | None:
+    """What a finished run says it took."""
+    path = run.folder / "seconds.json"
+    if not (run.finished() and path.is_file()):
+        return None
+    seconds: float = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    return seconds
+
+
+def _measure_all(runs: Sequence[Run], device: torch.device, ranks: int) -> Iterator[tuple[str, float]]:
+    for run in runs:
+        yield run.row.name, _measure(run.config, device, ranks)
+
+
+def _measure(config: Config, device: torch.device, ranks: int) -> float:
+    """Seconds of a run by its number of images and the time of a step and of a forward pass on noise."""
+    train, val, _ = training_sets(config)
+    pairs, val_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val))
+    test_pairs = sum(len(item.triplets) for item in scored_sets(config.data.test, config.data, "data.test").sets)
+    per_epoch = max(pairs // config.train.batch_size, 1)
+    steps = config.train.steps or config.train.epochs * per_epoch
+    every = per_epoch * config.train.eval_every
+    evaluations = math.ceil(steps / every) if every else 1
+    step, forward = _time_steps(config, device, ranks)
+    predicted = (val_pairs * evaluations + test_pairs) / ranks
+    return START_SECONDS + steps * step + predicted * forward
+
+
+def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float, float]:
+    """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair."""
+    share, side = max(config.train.batch_size // ranks, 1), config.model.image_size
+    batch = {name: torch.rand(share, 3, side, side) for name in ("rgb", "thermal")}
+    batch |= {name: torch.ones(share, 1, side, side) for name in ("ground_truth", "labelled")}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        alone = replace(config, output=str(Path(folder) / "run"), train=replace(config.train, steps=100))
+        trainer = Trainer(alone, device, lambda _: iter(()), 100, "timing")
+        step = _seconds(lambda: trainer.train_step(batch), device)
+        model = trainer.model.eval()
+        rgb, thermal = (batch[name][:1].to(device) for name in ("rgb", "thermal"))
+
+        def predict() -> Tensor:
+            with torch.inference_mode():
+                return model(rgb, thermal).saliency()
+
+        return step, _seconds(predict, device)
+
+
+def _seconds(work: object, device: torch.device) -> float:
+    """The shorter of the second and third call's time; a first call that takes long is taken as it is."""
+    assert callable(work)
+    times: list[float] = []
+    while len(times) < 3 and not (times and times[0] > 5):
+        started = time.monotonic()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.monotonic() - started)
+    return min(times)

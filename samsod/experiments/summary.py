@@ -1,0 +1,97 @@
+"""From finished runs to the table they end in."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from samsod.data_sets import scored_sets
+from samsod.evaluation.comparison import Comparison, Row, difference
+from samsod.evaluation.map_results import name_folders, open_cache, summarise, write_results
+from samsod.evaluation.maps import find_maps, score_maps
+from samsod.evaluation.reported import reported_row, reported_rows
+from samsod.experiments.plan import Run, TableConfig
+
+Scores = dict[str, dict[str, float]]
+
+
+def make_table(table: TableConfig, runs: Sequence[Run], predictions: Sequence[str], all_reported: bool) -> Comparison:
+    """The table of finished runs, beside the maps of other methods and what the paper reports.
+
+    Args:
+        table: The table.
+        runs: All its runs, finished.
+        predictions: `NAME=DIR`, folders of other methods' saliency maps, with a sub-folder for each data set.
+        all_reported: Show all methods the paper reports, not only those of the table's own rows.
+
+    Raises:
+        UserError: Maps are missing or cannot be scored.
+    """
+    others = [Row(method, scores) for method, scores in _scored(runs[0], predictions).items()]
+    return Comparison(table_rows(table, runs, others, all_reported), table.metrics, rank_reported=all_reported)
+
+
+def write_table(table: Comparison, runs: Sequence[Run], folder: Path) -> None:
+    """Writes the table as CSV, Markdown and LaTeX, and every run's own figures as JSON."""
+    results = {run.title: json.loads(run.results.read_text(encoding="utf-8")) for run in runs}
+    write_results(folder, results, table)
+
+
+def measured_row(label: str, runs: Sequence[Run]) -> Row:
+    """Mean and sample standard deviation of a row's runs, one for every seed; of one run the figures alone."""
+    results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
+    cost = next((_cost(run) for run in runs if run.cost.is_file()), {})
+    spread = _combine(results, statistics.stdev) if len(results) > 1 else {}
+    return Row(label, _combine(results, statistics.fmean), spread, cost=cost)
+
+
+def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], all_reported: bool) -> list[Row]:
+    """The table's rows: other methods', then each measured row with the paper's beside it and the difference.
+
+    A reported row is shown when it has a figure for one of the measured data sets.
+    """
+    beside = {row.reported for row in table.rows}
+    measured = {
+        row.name: measured_row(row.label, [run for run in runs if run.row.name == row.name]) for row in table.rows
+    }
+    sets = {dataset for row in measured.values() for dataset in row.scores}
+    rows = list(others)
+    if all_reported and table.reported:
+        rows += [row for row in reported_rows(table.reported) if row.method not in beside and sets & row.scores.keys()]
+    for row in table.rows:
+        mine = measured[row.name]
+        rows.append(mine)
+        paper = reported_row(table.reported, row.reported) if table.reported and row.reported else None
+        if paper and sets & paper.scores.keys():
+            rows += [paper, difference(mine, paper)]
+    return rows
+
+
+def _scored(run: Run, predictions: Sequence[str]) -> dict[str, Scores]:
+    """Scores of other methods' maps on the run's test sets."""
+    if not predictions:
+        return {}
+    sets = scored_sets(run.config.data.test, run.config.data, "data.test").sets
+    truths = {pairs.name: pairs.triplets[0].ground_truth.parent for pairs in sets}
+    maps = find_maps(name_folders("--pred", predictions), truths)
+    return summarise(score_maps(maps, cache=open_cache(None)))
+
+
+def _combine(results: Sequence[Mapping[str, Mapping[str, float]]], how: Any) -> Scores:
+    return {
+        dataset: {metric: how([result[dataset][metric] for result in results]) for metric in figures}
+        for dataset, figures in results[0].items()
+    }
+
+
+def _cost(run: Run) -> dict[str, float]:
+    figures = json.loads(run.cost.read_text(encoding="utf-8"))
+    return {
+        "params_M": figures["params"] / 1e6,
+        "flops_G": figures["macs_fvcore"] / 1e9,
+        "fps": figures["fps"],
+        "memory_GiB": figures["peak_memory_gib"],
+    }

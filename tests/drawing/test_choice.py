@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samsod.data.catalog import PairSet, Triplet
+from samsod.drawing.choice import check_metrics, find_images, image_metric, ranked_images
+from samsod.errors import UserError
+from samsod.evaluation.metrics import ImageScores, SaliencyMetrics, score_image
+from samsod.evaluation.tables import METRICS
+
+
+def scores_with(s: float, mae: float) -> ImageScores:
+    flat = np.zeros(256)
+    return ImageScores(s, mae, None, 0.0, 0.0, flat, flat, flat, flat)
+
+
+SCORES = {
+    "a": {"1": scores_with(0.9, 0.3), "2": scores_with(0.5, 0.1), "3": scores_with(0.7, 0.2)},
+    "b": {"1": scores_with(0.6, 0.5), "4": scores_with(0.8, 0.4)},
+}
+
+
+def test_images_are_ranked_over_all_sets() -> None:
+    assert ranked_images(SCORES, "S", "worst", 2) == [("a", "2"), ("b", "1")]
+    assert ranked_images(SCORES, "S", "best", 2) == [("a", "1"), ("b", "4")]
+    assert ranked_images(SCORES, "S", "spread", 3) == [("a", "2"), ("a", "3"), ("a", "1")]
+    assert ranked_images(SCORES, "MAE", "worst", 2) == [("b", "1"), ("b", "4")]
+    assert ranked_images(SCORES, "MAE", "best", 1) == [("a", "2")]
+    assert len(ranked_images(SCORES, "S", "spread", 99)) == 5
+
+
+def test_metrics_of_one_image_are_those_of_a_set_of_one() -> None:
+    rng = np.random.default_rng(3)
+    grey, truth = rng.integers(0, 256, (20, 30), dtype=np.uint8), rng.random((20, 30)) > 0.7
+    metrics = SaliencyMetrics()
+    metrics.step(grey, truth)
+    expected = metrics.result()
+    scores = score_image(grey, truth)
+    for metric in METRICS:
+        assert image_metric(scores, metric) == pytest.approx(expected[metric], abs=1e-15), metric
+    with pytest.raises(UserError, match=r"no metric is called 'maxG' \(did you mean 'maxF'\?\); known: S"):
+        check_metrics(["S", "maxG"])
+
+
+def test_images_are_found_by_stem_and_by_set() -> None:
+    def pair_set(name: str, *stems: str) -> PairSet:
+        return PairSet(name, tuple(Triplet(stem, *[Path(name) / stem] * 3) for stem in stems))
+
+    sets = [pair_set("a", "x", "y"), pair_set("b", "y", "z")]
+    assert [(name, triplet.stem) for name, triplet in find_images(sets, ["z", "b/y", "x"])] == [
+        ("b", "z"),
+        ("b", "y"),
+        ("a", "x"),
+    ]
+    with pytest.raises(UserError) as caught:
+        find_images(sets, ["y", "yy", "x"])
+    ambiguous, unknown = str(caught.value).splitlines()
+    assert "say a/y or b/y" in ambiguous and "no image 'yy' in a, b" in unknown

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from samsod.data_sets import training_sets
+from samsod.errors import UserError
+from samsod.experiments import estimate as module
+from samsod.experiments.estimate import START_SECONDS, estimate, plan_lines
+from tests.experiments.conftest import Plan
+from tests.experiments.test_plan import leave
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _timed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "real" not in request.node.name:
+        monkeypatch.setattr(module, "_time_steps", lambda config, device, ranks: (2.0, 0.5))
+
+
+def test_steps_and_predictions_are_counted(plan: Plan) -> None:
+    # Twelve pairs: three steps an epoch, all twelve tested, none validated.
+    seconds = estimate(plan("train.steps=0", "train.epochs=5"), CPU, ranks=1)
+    assert seconds == {"plain": START_SECONDS + 15 * 2 + 12 * 0.5, "split": START_SECONDS + 15 * 2 + 12 * 0.5}
+    run = plan("train.steps=0", "train.epochs=5", "train.eval_every=2", "data.holdout=0.3")[0]
+    kept, held = (len(sets[0].triplets) for sets in training_sets(run.config)[:2])
+    assert held and kept + held == 12
+    expected = START_SECONDS + kept // 4 * 5 * 2 + (3 * held + 12) * 0.5  # validated after epochs 2, 4 and 5
+    assert estimate([run], CPU, ranks=1)["plain"] == expected
+    assert estimate(plan(), CPU, ranks=2)["plain"] == START_SECONDS + 2 * 2 + 12 * 0.5 / 2
+
+
+def test_a_finished_seed_is_the_better_guess(plan: Plan) -> None:
+    runs = plan(seeds=(0, 1))
+    leave(runs[0], "config.yaml", "finished.yaml", "test/results.json")
+    (runs[0].folder / "seconds.json").write_text(json.dumps({"seconds": 4000.0}))
+    seconds = estimate(runs, CPU, ranks=1)
+    assert seconds["plain"] == 4000 and seconds["split"] < 100
+    lines = plan_lines(runs, {"plain": 4000.0, "split": 50.0}, jobs=2)
+    assert lines[0].split()[:4] == ["plain", "seed", "0", "finished"] and "about" not in lines[0]
+    assert "plain seed 1  new, about 1:06:40" in lines[2]
+    assert lines[-1] == "3 of 4 runs to do, about 0:34:10 in all with 2 at once"
+
+
+def test_missing_data_is_told_before_anything_starts(plan: Plan) -> None:
+    runs = plan()
+    shutil.rmtree(runs[0].config.data.train[0].root)
+    with pytest.raises(UserError, match="no such folder"):
+        estimate(runs, CPU, ranks=1)
+    assert not runs[0].folder.exists()
+
+
+def test_real_steps_are_timed(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    step, forward = module._time_steps(plan()[1].config, CPU, ranks=2)
+    assert forward > 0 and step > 0
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from samsod.config import to_yaml
+from samsod.errors import UserError
+from samsod.experiments.plan import Run, find_table, plan_runs, read_table
+from tests.experiments.conftest import Plan
+
+TABLES = Path(__file__).parents[2] / "configs" / "experiments"
+
+
+def leave(run: Run, *names: str) -> None:
+    """What a run leaves when it is finished, or was cut off."""
+    (run.folder / "test").mkdir(parents=True, exist_ok=True)
+    (run.folder / "checkpoints").mkdir(exist_ok=True)
+    contents = {"config.yaml": to_yaml(run.config), "finished.yaml": to_yaml(run.config), "test/results.json": "{}"}
+    for name in names:
+        (run.folder / name).write_text(contents.get(name, ""))
+
+
+def test_every_seed_of_every_row_seed_by_seed(plan: Plan) -> None:
+    runs = plan("train.lr=0.5", seeds=(0, 7))
+    assert [run.title for run in runs] == ["plain seed 0", "split seed 0", "plain seed 7", "split seed 7"]
+    assert {run.config.train.lr for run in runs} == {0.5}
+    assert [run.config.seed for run in runs] == [0, 0, 7, 7]
+    assert [run.config.model.adapter.name for run in runs[:2]] == ["vanilla", "decoupled"]
+    assert len({run.folder for run in runs}) == 4
+
+
+def test_overlays_win_over_rows_and_overrides_over_both(plan: Plan, tmp_path: Path) -> None:
+    over = tmp_path / "over.yaml"
+    over.write_text("model: {adapter: {name: decoupled_moe}}\ntrain: {lr: 0.25}\n")
+    for run in plan("train.lr=0.125", overlays=[over]):
+        assert (run.config.model.adapter.name, run.config.train.lr) == ("decoupled_moe", 0.125)
+
+
+def test_states(plan: Plan) -> None:
+    run = plan()[0]
+    assert (run.state(), run.finished()) == ("new", False)
+    leave(run, "config.yaml", "checkpoints/step_00000012.pt")
+    assert run.state() == "goes on from step 12"
+    leave(run, "finished.yaml")
+    assert not run.finished()  # its results are gone
+    leave(run, "test/results.json")
+    assert run.state() == "finished"
+    (same,) = (other for other in plan("data.workers=3", "train.log_every=5") if other.title == run.title)
+    assert same.finished()
+    (retest,) = (other for other in plan("test.streams=true") if other.title == run.title)
+    assert retest.state() == "goes on from step 12"
+
+
+def test_a_folder_of_another_run_is_refused(plan: Plan) -> None:
+    leave(plan()[1], "config.yaml")
+    with pytest.raises(UserError) as caught:
+        plan("train.lr=0.5")
+    assert "split/seed0" in str(caught.value) and "train.lr was 0.001, now 0.5" in str(caught.value)
+    assert "--output" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_all_faults_at_once(plan: Plan, table_file: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.sise.*\n.*train\.lrr"):
+        plan("train.lrr=1", "model.sise=tiny")
+    table_file.write_text("titel: x\nrows: [{name: a, config: base.yaml}, {name: a, config: base.yaml}]\n")
+    with pytest.raises(UserError, match=r"(?s)titel.*'title'.*a name of its own"):
+        read_table(table_file)
+
+
+def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:
+    assert find_table("table3", TABLES) == TABLES / "table3.yaml"
+    assert find_table(str(table_file), TABLES) == table_file
+    with pytest.raises(UserError, match=r"did you mean 'table3'.*table1, table2"):
+        find_table("tabel3", TABLES)
+
+
+@pytest.mark.parametrize("name", [f"table{i}" for i in range(1, 7)])
+def test_the_papers_tables_can_be_planned(name: str, tmp_path: Path) -> None:
+    path = TABLES / f"{name}.yaml"
+    table = read_table(path)
+    runs = plan_runs(table, path, [], [], (0, 1), tmp_path)
+    assert len(runs) == 2 * len(table.rows)
+    assert all(run.state() == "new" for run in runs)
+
+
+def test_table_3_has_the_papers_seven_settings(tmp_path: Path) -> None:
+    path = TABLES / "table3.yaml"
+    runs = plan_runs(read_table(path), path, [], [], (0,), tmp_path)
+    found = [
+        (
+            run.config.model.adapter.name,
+            run.config.model.modalities,
+            run.config.model.unimodal_supervision,
+            run.config.engine.gradient_rule,
+        )
+        for run in runs
+    ]
+    both = "rgb-thermal"
+    assert found == [
+        ("vanilla", "rgb", True, "pcgrad"),  # one loss: nothing to merge
+        ("vanilla", both, False, "pcgrad"),
+        ("vanilla", both, True, "sum"),
+        ("vanilla", both, True, "pcgrad"),
+        ("decoupled", both, False, "pcgrad"),
+        ("decoupled", both, True, "sum"),
+        ("decoupled", both, True, "pcgrad"),
+    ]
+    small = plan_runs(read_table(path), path, [path.parent / "small.yaml"], [], (0,), tmp_path)
+    assert [run.config.model.adapter.name for run in small] == [row[0] for row in found]
+    assert {run.config.train.steps for run in small} == {240} and {run.config.model.size for run in small} == {"micro"}

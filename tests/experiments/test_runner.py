@@ -1,0 +1,148 @@
+"""The scheduler, with commands that take no time in place of the real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from samsod.errors import UserError
+from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
+from tests.experiments.conftest import Plan
+
+TRAIN = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).parent
+(folder / "checkpoints").mkdir(exist_ok=True)
+def save(*_):
+    (folder / "checkpoints" / "step_00000001.pt").write_text("cut off")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+with (folder.parents[1] / "calls.txt").open("a") as calls: calls.write(f"{folder.parent.name}\\n")
+{body}
+(folder / "checkpoints" / "step_00000002.pt").write_text("done")
+"""
+TEST = """
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--output") + 1])
+folder.mkdir(exist_ok=True)
+checkpoint = pathlib.Path(sys.argv[sys.argv.index("--checkpoint") + 1])
+(folder / "results.json").write_text(json.dumps({"pairs": {"S": 0.5, "images": 1, "from": checkpoint.name}}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samsod.experiments.runner.POLL_SECONDS", 0.02)
+
+
+def launcher(tmp_path: Path, body: str = "", jobs: int = 1, **settings: object) -> Launcher:
+    tools = tmp_path / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "train_net.py").write_text(TRAIN.replace("{body}", body))
+    (tools / "test_net.py").write_text(TEST)
+    (tools / "bench_model.py").write_text("print('{\"fps\": 3}')")
+    return Launcher(tools, jobs, **settings)  # type: ignore[arg-type]
+
+
+def calls(tmp_path: Path) -> list[str]:
+    path = tmp_path / "runs" / "calls.txt"
+    return path.read_text().split() if path.is_file() else []
+
+
+def test_finished_runs_are_skipped(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = plan(seeds=(0, 1))
+    make_runs(runs[:3], launcher(tmp_path), {"plain": 1.0, "split": 1.0})
+    assert all(run.finished() for run in runs[:3]) and calls(tmp_path) == ["plain", "split", "plain"]
+    make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})
+    assert runs[3].finished() and calls(tmp_path) == ["plain", "split", "plain", "split"]
+    said = capsys.readouterr().out
+    assert said.count("finished split seed 1; about 0:00:00 to go") == 1
+    results = json.loads(runs[3].results.read_text())
+    assert results["pairs"]["from"] == "step_00000002.pt"
+
+
+def test_the_best_checkpoint_is_tested_when_there_is_one(plan: Plan, tmp_path: Path) -> None:
+    run = plan()[0]
+    body = '(folder / "checkpoints" / "best.pt").write_text("best")'
+    make_runs([run], launcher(tmp_path, body), {"plain": 1.0})
+    assert json.loads(run.results.read_text())["pairs"]["from"] == "best.pt"
+
+
+def test_cost_is_measured_once_a_row(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = plan(seeds=(0, 1))
+    for run in runs:
+        run.folder.mkdir(parents=True)
+    measure_costs(runs, launcher(tmp_path).tools)
+    assert json.loads(runs[0].cost.read_text()) == {"fps": 3}
+    assert capsys.readouterr().out.count("timing") == 2
+    measure_costs(runs, tmp_path / "no tools any more")
+
+
+def test_jobs_run_at_once(plan: Plan, tmp_path: Path) -> None:
+    # Each waits until the other has begun: one after the other they would never end.
+    body = "\n".join(
+        [
+            "file, end = folder.parents[1] / 'calls.txt', time.monotonic() + 30",
+            "while len(file.read_text().split()) < 2:",
+            "    time.sleep(0.02)",
+            "    assert time.monotonic() < end, 'the other run never began'",
+        ]
+    )
+    runs = plan()
+    make_runs(runs, launcher(tmp_path, body, jobs=2), {"plain": 1.0, "split": 1.0})
+    assert all(run.finished() for run in runs)
+
+
+def test_a_users_mistake_ends_it_and_stops_the_others(plan: Plan, tmp_path: Path) -> None:
+    body = "\n".join(
+        [
+            "if folder.parent.name == 'plain':",
+            "    time.sleep(0.3)",
+            "    sys.stderr.write('error: RGB/7.png: no such file\\n')",
+            "    sys.exit(2)",
+            "time.sleep(60)",
+        ]
+    )
+    runs = plan(seeds=(0, 1))
+    with pytest.raises(UserError, match=r"^plain seed 0: RGB/7\.png: no such file$"):
+        make_runs(runs, launcher(tmp_path, body, jobs=2), {"plain": 1.0, "split": 1.0})
+    assert sorted(calls(tmp_path)) == ["plain", "split"]  # none of the other seed was begun
+    assert runs[1].state() == "goes on from step 1" and not runs[0].finished()
+
+
+def test_a_crash_is_told_with_its_last_line(plan: Plan, tmp_path: Path) -> None:
+    body = "raise FloatingPointError('step 3: not finite')"
+    with pytest.raises(Stopped, match=r"plain seed 0 ended with 1: FloatingPointError: step 3.*commands\.txt"):
+        make_runs(plan(), launcher(tmp_path, body), {"plain": 1.0, "split": 1.0})
+
+
+def test_sigterm_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path) -> None:
+    runs = plan()
+
+    def stop_soon() -> None:
+        end = time.monotonic() + 30
+        while not calls(tmp_path) and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_soon).start()
+    with pytest.raises(Stopped):
+        make_runs(runs, launcher(tmp_path, "time.sleep(60)"), {"plain": 1.0, "split": 1.0})
+    assert [run.state() for run in runs] == ["goes on from step 1", "new"]
+    make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})
+    assert all(run.finished() for run in runs)
+    # The time of the second part alone would be a bad guess for the next seed.
+    assert not (runs[0].folder / "seconds.json").exists() and (runs[1].folder / "seconds.json").exists()
+
+
+def test_shares_of_the_machine(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert launcher(tmp_path, jobs=cores).environment(0) == {"OMP_NUM_THREADS": "1"}
+    pair = launcher(tmp_path, jobs=2, ranks=2, gpus=4)
+    assert [pair.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0,1", "2,3"]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
+from samsod.experiments.summary import make_table, measured_row, table_rows
+from tests.experiments.conftest import Plan
+
+
+def leave_results(run: Run, results: Mapping[str, Mapping[str, float]]) -> None:
+    run.results.parent.mkdir(parents=True, exist_ok=True)
+    run.results.write_text(json.dumps(results))
+
+
+def test_mean_and_sample_deviation_over_seeds(plan: Plan) -> None:
+    runs = plan(seeds=(0, 1, 2))[::2]
+    for run, value in zip(runs, (0.5, 0.6, 0.8), strict=True):
+        leave_results(run, {"pairs": {"S": value, "MAE": 0.1, "images": 12}})
+    row = measured_row("plain one", runs)
+    assert row.scores["pairs"]["S"] == pytest.approx(1.9 / 3)
+    assert row.spread["pairs"]["S"] == pytest.approx(((0.4 / 3) ** 2 + (0.1 / 3) ** 2 + (0.5 / 3) ** 2) ** 0.5 / 2**0.5)
+    assert row.spread["pairs"]["MAE"] == 0 and row.scores["pairs"]["images"] == 12
+    alone = measured_row("plain one", runs[:1])
+    assert alone.scores["pairs"]["S"] == 0.5 and not alone.spread
+
+
+@pytest.fixture
+def paper_table(tmp_path: Path, table_file: Path) -> tuple[TableConfig, list[Run]]:
+    """One row that stands beside the paper's SAMSOD-large, tested on two of its sets."""
+    table = TableConfig("Table I", "table1", rows=[RowConfig("plain", "mine", "plain.yaml", "SAMSOD-large")])
+    runs = plan_runs(table, table_file, [], [], (0,), tmp_path / "runs")
+    figures = {"S": 0.93, "maxF": 0.9, "maxE": 0.95, "MAE": 0.02}
+    leave_results(runs[0], {"VT821": figures | {"images": 821}, "mine": figures | {"images": 12}})
+    cost = {"params": 5e6, "macs_fvcore": 2.5e9, "fps": 10.0, "peak_memory_gib": 0.5}
+    runs[0].cost.write_text(json.dumps(cost))
+    return table, runs
+
+
+def test_the_papers_row_and_the_difference(paper_table: tuple[TableConfig, list[Run]]) -> None:
+    table, runs = paper_table
+    mine, paper, minus = table_rows(table, runs, [], all_reported=False)
+    assert (mine.method, paper.method, minus.method) == ("mine", "SAMSOD-large", "difference")
+    assert paper.reported and paper.scores["VT821"]["S"] == 0.924
+    assert minus.scores["VT821"]["S"] == pytest.approx(0.93 - 0.924)
+    assert mine.cost == {"params_M": 5.0, "flops_G": 2.5, "fps": 10.0, "memory_GiB": 0.5}
+    assert minus.cost["params_M"] == pytest.approx(5 - 224.1)
+    text = make_table(table, runs, [], all_reported=False).text()
+    assert "SAMSOD-large (reported)" in text and "+0.0060" in text
+    everyone = table_rows(table, runs, [], all_reported=True)
+    assert [row.method for row in everyone[:2]] == ["TNet", "HRTransNet"] and everyone[-3].method == "mine"
+    assert sum(row.method == "SAMSOD-large" for row in everyone) == 1
+
+
+def test_sets_the_paper_does_not_have(plan: Plan, table_file: Path) -> None:
+    runs = plan()
+    for run in runs:
+        leave_results(run, {"pairs": {"S": 0.5, "images": 12}})
+    table = TableConfig("x", "table3", rows=[RowConfig("plain", "mine", "plain.yaml", "VA, RGB-T")])
+    assert [row.method for row in table_rows(table, runs[:1], [], all_reported=True)] == ["mine"]

@@ -1,0 +1,47 @@
+"""The metrics' benchmark as a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samsod.evaluation.benchmark import generated_pairs, measure
+from samsod.evaluation.reference import Reference
+from tests.tools.test_commands import command, fault
+
+FEW = ("--count", 2, "--rounds", 1)
+
+
+def test_without_a_reference_only_our_own_are_timed() -> None:
+    done = command("bench_metrics", *FEW)
+    assert done.returncode == 0, done.stderr
+    assert "pip install pysodmetrics" in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["NumPy", "torch"]
+    assert all(float(gap) < 1e-6 for gap in lines[8].split()[1:])
+
+
+def test_an_environment_without_pysodmetrics_is_named() -> None:
+    fault(command("bench_metrics", *FEW, "--reference", sys.executable), "no Python with PySODMetrics", "pip install")
+    fault(command("bench_metrics", "--pred", "x"), "--pred and --gt go together")
+
+
+def test_the_reference_agrees_and_is_timed(tmp_path: Path) -> None:
+    """Runs where SAMSOD_REFERENCE names an interpreter with PySODMetrics."""
+    python = os.environ.get("SAMSOD_REFERENCE")
+    if not python:
+        pytest.skip("SAMSOD_REFERENCE names no interpreter with PySODMetrics")
+    table = measure(generated_pairs(2, 120, 160), 1, Path(python))
+    *_, numpy, torch = (line.split()[1:] for line in table.splitlines())
+    assert all(float(gap) < 1e-6 for gap in numpy + torch)
+    pairs = generated_pairs(1, 48, 64)
+    np.savez(tmp_path / "pairs.npz", p0=pairs[0][0], t0=pairs[0][1])
+    reference = Reference(Path(python), tmp_path / "pairs.npz")
+    assert reference.version == "1.6.2"
+    assert reference.seconds(weighted_f=True, shared=True) > 0
+    assert len(reference.figures()[0]["f"]) == 256
+    reference.close()

@@ -1,0 +1,41 @@
+"""The real command makes a table of real runs, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from samsod.data.images import read_rgb
+from samsod.evaluation.figures import write_png
+from tests.experiments.conftest import table_file  # noqa: F401  a fixture
+from tests.tools.test_commands import command, fault
+
+
+def test_a_table_from_nothing(tmp_path: Path, table_file: Path, pairs_folder: Path) -> None:  # noqa: F811
+    output, maps = tmp_path / "runs", tmp_path / "maps"
+    maps.mkdir()
+    for path in (pairs_folder / "GT").iterdir():
+        write_png(maps / path.name, read_rgb(path)[..., 0])
+    arguments = [table_file, "--seeds", "0", "--output", output, "--pred", f"perfect={maps}"]
+    made = command("run_experiment", *arguments, "--jobs", "2")
+    assert made.returncode == 0, made.stderr
+    assert "2 of 2 runs to do, about 0:00:" in made.stdout
+    results = {
+        row: json.loads((output / row / "seed0" / "test" / "results.json").read_text()) for row in ("plain", "split")
+    }
+    lines = made.stdout.splitlines()
+    for name, score in (("plain one", results["plain"]), ("split one", results["split"])):
+        (line,) = (line for line in lines if line.startswith(name))
+        assert f"{score['pairs']['S']:.4f}" in line
+    (perfect,) = (line for line in lines if line.startswith("perfect"))
+    assert "1.0000*" in perfect and "0.0000*" in perfect
+    assert sorted(path.suffix for path in (output / "table9").iterdir()) == [".csv", ".json", ".md", ".tex"]
+    again = command("run_experiment", *arguments)
+    assert "0 of 2 runs to do" in again.stdout and "started" not in again.stdout
+    assert again.stdout.splitlines()[-5:] == lines[-5:]
+
+
+def test_mistakes() -> None:
+    fault(command("run_experiment", "tabel3"), "table3")
+    fault(command("run_experiment", "table3", "--seeds", "-1"), "--seeds")
+    fault(command("run_experiment", "table3", "--dry-run", "data.root=/nowhere"), "/nowhere")

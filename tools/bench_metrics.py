@@ -1,0 +1,40 @@
+"""Times the metrics beside PySODMetrics: `python tools/bench_metrics.py --reference PYTHON [--pred DIR --gt DIR]`."""
+
+import sys
+from pathlib import Path
+
+from samsod.command_line import OneLineParser
+from samsod.errors import run_main
+
+
+def main() -> None:
+    """Measures on generated maps of 640x480 and, when given, on maps in folders."""
+    parser = OneLineParser(description="CPU time of the metrics on one core, and how far they are from PySODMetrics.")
+    parser.add_argument(
+        "--reference", metavar="PYTHON", type=Path, help="interpreter of an environment that has PySODMetrics"
+    )
+    parser.add_argument("--pred", metavar="DIR", type=Path, help="also measure on these saliency maps")
+    parser.add_argument("--gt", metavar="DIR", type=Path, help="their masks")
+    parser.add_argument("--count", type=int, default=12, help="how many maps of each kind (default: 12)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often to measure; the median counts (default: 7)")
+    parser.add_argument("--device", default="cpu", help="where the torch version runs (cpu, cuda; default: cpu)")
+    args = parser.parse_args()
+    if (args.pred is None) != (args.gt is None):
+        parser.error("--pred and --gt go together")
+    if min(args.count, args.rounds) < 1:
+        parser.error("--count and --rounds must be at least 1")
+    from samsod.evaluation.benchmark import folder_pairs, generated_pairs, measure
+    from samsod.evaluation.reference import SETUP
+
+    if args.reference is None:
+        print(f"no --reference: only our own are timed; to compare: {SETUP}", file=sys.stderr)
+    pairs = {"generated maps, 640x480": generated_pairs(args.count)}
+    if args.pred:
+        pairs[f"{args.pred} on {args.gt}"] = folder_pairs(args.pred, args.gt, args.count)
+    for name, chosen in pairs.items():
+        print(f"{name}, {len(chosen)} pairs, median of {args.rounds} rounds")
+        print(measure(chosen, args.rounds, args.reference, args.device), end="\n\n")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,37 @@
+"""Draws precision-recall and F-measure curves: `python tools/plot_curves.py --pred NAME=DIR --gt NAME=DIR`."""
+
+from pathlib import Path
+
+from samsod.command_line import OneLineParser
+from samsod.errors import run_main
+
+
+def main() -> None:
+    """Scores every method's maps on every data set and draws a panel per data set."""
+    parser = OneLineParser(
+        description="Draws precision-recall and F-measure curves (the paper's Fig. 6) of any methods from their maps."
+    )
+    for option, what in (("--pred", "a method's saliency maps"), ("--gt", "a data set's masks")):
+        parser.add_argument(option, nargs="+", action="extend", required=True, metavar="NAME=DIR", help=what)
+    parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
+    parser.add_argument("--figure", default="both", choices=("both", "pr", "f"), help="which curves")
+    parser.add_argument("--lowest", type=float, metavar="X", help="where the axes start; default: chosen per data set")
+    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    args = parser.parse_args()
+    from samsod.drawing.style import THEMES, check_picture
+    from samsod.drawing.threshold_curves import draw_threshold_curves, threshold_curves
+    from samsod.errors import UserError
+    from samsod.evaluation.map_results import name_folders, open_cache
+    from samsod.evaluation.maps import find_maps, score_maps
+
+    if args.lowest is not None and not 0 <= args.lowest < 1:
+        raise UserError(f"--lowest: expected a number from 0 to below 1, found {args.lowest:g}")
+    check_picture(args.output)
+    map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
+    scores = score_maps(map_sets, cache=open_cache(None), weighted_f=False)
+    draw_threshold_curves(threshold_curves(scores), args.output, THEMES[args.theme], args.figure, args.lowest)
+    print(f"drawn: {args.output}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,69 @@
+"""Draws maps of methods side by side: `python tools/plot_grid.py --data NAME=DIR --pred NAME=DIR --worst 5 ...`."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from samsod.command_line import OneLineParser
+from samsod.errors import UserError, run_main
+
+
+def main() -> None:
+    """Chooses the images, reads and scores every method's maps of them and draws the grid."""
+    args = parse_arguments()
+    from samsod.config import load_config
+    from samsod.data.catalog import find_set
+    from samsod.data_config import DatasetConfig
+    from samsod.drawing.choice import RULES, check_metrics, find_images
+    from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
+    from samsod.drawing.mosaic import draw_mosaics
+    from samsod.drawing.style import COLUMN, THEMES, check_picture
+    from samsod.evaluation.map_results import name_folders, open_cache
+
+    if args.width < COLUMN:
+        raise UserError(f"--width: expected at least {COLUMN} inches, found {args.width:g}")
+    check_picture(args.output)
+    check_metrics(args.scores)
+    if args.config:
+        config = load_config(args.config)
+        sets = [find_set(item, config.data.root) for item in config.data.test]
+    else:
+        named = name_folders("--data", args.data)
+        sets = [find_set(DatasetConfig(root=str(path), name=name), "") for name, path in named.items()]
+    maps = find_method_maps(name_folders("--pred", args.pred), sets)
+    if args.images:
+        places = [(dataset, triplet.stem) for dataset, triplet in find_images(sets, args.images)]
+    else:
+        rule = next(rule for rule in RULES if getattr(args, rule) is not None)
+        places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
+    samples = read_samples(sets, places, maps, "wF" in args.scores)
+    draw_mosaics(grid_mosaics(samples, args.scores, args.width), args.output, THEMES[args.theme], args.width)
+    print(f"drawn: {args.output}")
+
+
+def parse_arguments() -> Namespace:
+    """The command line."""
+    parser = OneLineParser(
+        description="Draws RGB, thermal, truth and the maps of any methods (the paper's Fig. 7-10), scores below."
+    )
+    add = parser.add_argument
+    add("--data", nargs="+", action="extend", metavar="NAME=DIR", help="a data set's folder, with RGB, T and GT in it")
+    add("--config", metavar="FILE", help="or a run's config: its data.test")
+    add("--pred", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a method's saliency maps")
+    add("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--images", nargs="+", metavar="STEM", help="these images (SET/STEM where sets share a stem)")
+    for rule, where in (("worst", "where the method is worst"), ("best", "best"), ("spread", "from worst to best")):
+        which.add_argument(f"--{rule}", type=int, metavar="N", help=f"N images {where}")
+    add("--rank-by", metavar="NAME", help="the method that decides which these are; default: the first")
+    add("--metric", default="S", help="and its score (S, maxF, MAE, ...)")
+    add("--scores", nargs="*", default=["S", "MAE"], metavar="METRIC", help="what stands below a map; default: S MAE")
+    add("--width", type=float, default=7.16, metavar="INCHES", help="of the picture; default: a page, 7.16")
+    add("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    args = parser.parse_args()
+    if bool(args.data) == bool(args.config):
+        parser.error("expected either --data NAME=DIR ... or --config FILE")
+    return args
+
+
+if __name__ == "__main__":
+    run_main(main)
