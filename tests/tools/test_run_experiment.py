@@ -25,9 +25,9 @@ def test_a_table_from_nothing(tmp_path: Path, table_file: Path, pairs_folder: Pa
     }
     lines = made.stdout.splitlines()
     for name, score in (("plain one", results["plain"]), ("split one", results["split"])):
-        (line,) = (line for line in lines if line.startswith(name))
+        (line,) = (line for line in lines if f"  {name}  " in line)
         assert f"{score['pairs']['S']:.4f}" in line
-    (perfect,) = (line for line in lines if line.startswith("perfect"))
+    (perfect,) = (line for line in lines if "  perfect  " in line)
     assert "1.0000*" in perfect and "0.0000*" in perfect
     assert sorted(path.suffix for path in (output / "table9").iterdir()) == [".csv", ".json", ".md", ".tex"]
     again = command("run_experiment", *arguments)
