@@ -136,7 +136,7 @@ class DataConfig:
     holdout: float = 0.05
     """share of the training set that is held out, chosen by a hash of the stem, when val is empty"""
     workers: int = 4
-    """loader processes of each rank; 0 loads in the training process"""
+    """loader processes of each rank, and threads that score test maps; 0: neither, all in the main process"""
     skip_bad: bool = False
     """leave out pairs that are incomplete or cannot be read, listed in the log, instead of stopping at them"""
     cache: Literal["none", "memory", "disk"] = "none"
