@@ -33,6 +33,11 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def naturals(text: str) -> list[int]:
+    """An argument that must be whole numbers of at least 0, separated by commas; each counts once."""
+    return list(dict.fromkeys(natural(item) for item in text.split(",")))
+
+
 def add_reported(parser: argparse.ArgumentParser) -> None:
     """Adds the option of the tools that print tables to show rows of the paper beside."""
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""Makes one of the paper's tables: `python tools/run_experiment.py table3 [--seeds 0 1 2] [key.path=value ...]`."""
+"""Makes one of the paper's tables: `python tools/run_experiment.py table3 [--seeds 0,1,2] [key.path=value ...]`."""
 
 import sys
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, natural, positive
+from samsod.command_line import OneLineParser, naturals, positive
 from samsod.errors import EXIT_FAILURE, run_main
 
 HERE = Path(__file__).resolve().parent
@@ -14,9 +14,19 @@ def parser() -> OneLineParser:
     parser = OneLineParser(description="Makes the runs of a table, goes on with those cut off, and prints the table.")
     parser.add_argument("table", metavar="TABLE", help="table1 to table6, or a file like configs/experiments/*.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over every row's")
-    parser.add_argument("--with", dest="overlays", action="append", default=[], type=Path, metavar="FILE")
-    parser.add_argument("--seeds", nargs="+", type=natural, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    parser.add_argument("--output", type=Path, default=Path("output/experiments"), metavar="DIR")
+    parser.add_argument(
+        "--with",
+        dest="overlays",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a config laid over every row's; repeatable",
+    )
+    parser.add_argument("--seeds", type=naturals, default=[0, 1, 2], metavar="N,N,...", help="default: 0,1,2")
+    parser.add_argument(
+        "--output", type=Path, default=Path("output/experiments"), metavar="DIR", help="folder of all runs"
+    )
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at once, each on its own GPUs")
     parser.add_argument("--ranks", type=positive, default=1, metavar="N", help="processes of every run (torchrun)")
     parser.add_argument("--pred", action="append", default=[], metavar="NAME=DIR", help="maps of another method")
@@ -39,9 +49,10 @@ def main() -> None:
 
     from samsod.experiments.estimate import estimate, plan_lines
     from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
-    from samsod.experiments.summary import make_table, write_table
+    from samsod.experiments.summary import make_table, other_maps, write_table
 
     gpus = torch.cuda.device_count() if runs[0].config.engine.device != "cpu" else 0
+    maps = other_maps(runs[0], args.pred)
     seconds = estimate(runs, torch.device("cuda" if gpus else "cpu"), args.ranks)
     print(table.title, *plan_lines(runs, seconds, args.jobs), sep="\n", flush=True)
     if args.dry_run:
@@ -53,7 +64,7 @@ def main() -> None:
     except Stopped as stop:
         print(f"{stop}; the same command goes on from here", file=sys.stderr)
         sys.exit(EXIT_FAILURE)
-    comparison = make_table(table, runs, args.pred, args.all_reported)
+    comparison = make_table(table, runs, maps, args.all_reported)
     write_table(comparison, runs, args.output / path.stem)
     seeds = ", ".join(map(str, args.seeds))
     print(f"{table.title}; {'seed' if len(args.seeds) == 1 else 'mean ± standard deviation over seeds'} {seeds}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,11 @@ def named_row(name: str) -> Row:
     return reported_row(table, method) if separator else reported_row("table1", name)
 
 
+def on_sets(row: Row, datasets: Container[str]) -> Row:
+    """The row with its figures on these data sets alone, perhaps none."""
+    return replace(row, scores={name: scores for name, scores in row.scores.items() if name in datasets})
+
+
 def beside_reported(measured: Sequence[Row], names: Sequence[str]) -> list[Row]:
     """Measured rows, then rows of the paper on the same data sets; below each the difference to a single measured row.
 
@@ -68,12 +73,11 @@ def beside_reported(measured: Sequence[Row], names: Sequence[str]) -> list[Row]:
     rows = list(measured)
     for name in names:
         row = named_row(name)
-        shared = {dataset: scores for dataset, scores in row.scores.items() if dataset in sets}
-        if not shared:
+        shared = on_sets(row, sets)
+        if not shared.scores:
             there, here = ", ".join(row.scores), ", ".join(sorted(sets))
             raise UserError(f"the paper reports {row.method} on {there}; measured was {here}: name the sets alike")
-        row = replace(row, scores=shared)
-        rows += [row, difference(measured[0], row)] if len(measured) == 1 else [row]
+        rows += [shared, difference(measured[0], shared)] if len(measured) == 1 else [shared]
     return rows
 
 

@@ -171,7 +171,7 @@ def plan_runs(
         UserError: A config has a fault, or a folder holds a run with other settings. One line per fault.
     """
     runs, faults = [], []
-    for seed in dict.fromkeys(seeds):
+    for seed in seeds:
         for row in table.rows:
             try:
                 config = load_config([path.parent / row.config, *overlays], overrides)

@@ -11,26 +11,40 @@ from typing import Any
 from samsod.data_sets import scored_sets
 from samsod.evaluation.comparison import Comparison, Row, difference
 from samsod.evaluation.map_results import name_folders, open_cache, summarise, write_results
-from samsod.evaluation.maps import find_maps, score_maps
-from samsod.evaluation.reported import reported_row, reported_rows
+from samsod.evaluation.maps import MapSet, find_maps, score_maps
+from samsod.evaluation.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run, TableConfig
 
 Scores = dict[str, dict[str, float]]
 
 
-def make_table(table: TableConfig, runs: Sequence[Run], predictions: Sequence[str], all_reported: bool) -> Comparison:
+def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
+    """Other methods' maps of the run's test sets, from `NAME=DIR`, folders with a sub-folder for each set.
+
+    Raises:
+        UserError: Maps are missing, or left over.
+    """
+    if not predictions:
+        return []
+    sets = scored_sets(run.config.data.test, run.config.data, "data.test").sets
+    truths = {pairs.name: pairs.triplets[0].ground_truth.parent for pairs in sets}
+    return find_maps(name_folders("--pred", predictions), truths)
+
+
+def make_table(table: TableConfig, runs: Sequence[Run], maps: Sequence[MapSet], all_reported: bool) -> Comparison:
     """The table of finished runs, beside the maps of other methods and what the paper reports.
 
     Args:
         table: The table.
         runs: All its runs, finished.
-        predictions: `NAME=DIR`, folders of other methods' saliency maps, with a sub-folder for each data set.
+        maps: Of other methods, which are scored here.
         all_reported: Show all methods the paper reports, not only those of the table's own rows.
 
     Raises:
-        UserError: Maps are missing or cannot be scored.
+        UserError: Maps cannot be scored.
     """
-    others = [Row(method, scores) for method, scores in _scored(runs[0], predictions).items()]
+    results = summarise(score_maps(maps, cache=open_cache(None))) if maps else {}
+    others = [Row(method, scores) for method, scores in results.items()]
     return Comparison(table_rows(table, runs, others, all_reported), table.metrics, rank_reported=all_reported)
 
 
@@ -60,24 +74,15 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
     sets = {dataset for row in measured.values() for dataset in row.scores}
     rows = list(others)
     if all_reported and table.reported:
-        rows += [row for row in reported_rows(table.reported) if row.method not in beside and sets & row.scores.keys()]
+        others_reported = (on_sets(row, sets) for row in reported_rows(table.reported) if row.method not in beside)
+        rows += [row for row in others_reported if row.scores]
     for row in table.rows:
         mine = measured[row.name]
         rows.append(mine)
-        paper = reported_row(table.reported, row.reported) if table.reported and row.reported else None
-        if paper and sets & paper.scores.keys():
-            rows += [paper, difference(mine, paper)]
+        if table.reported and row.reported:
+            paper = on_sets(reported_row(table.reported, row.reported), sets)
+            rows += [paper, difference(mine, paper)] if paper.scores else []
     return rows
-
-
-def _scored(run: Run, predictions: Sequence[str]) -> dict[str, Scores]:
-    """Scores of other methods' maps on the run's test sets."""
-    if not predictions:
-        return {}
-    sets = scored_sets(run.config.data.test, run.config.data, "data.test").sets
-    truths = {pairs.name: pairs.triplets[0].ground_truth.parent for pairs in sets}
-    maps = find_maps(name_folders("--pred", predictions), truths)
-    return summarise(score_maps(maps, cache=open_cache(None)))
 
 
 def _combine(results: Sequence[Mapping[str, Mapping[str, float]]], how: Any) -> Scores:
