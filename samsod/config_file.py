@@ -7,6 +7,7 @@ and a key written twice is an error. (PyYAML's own loader reads all of these oth
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -174,7 +175,10 @@ def _convert(hint: Any, item: Located, path: str, faults: list[str], root: type)
         if value in get_args(hint) and not isinstance(value, bool):
             return value
     elif _is_scalar(value, hint):
-        return hint(value)
+        if hint is not float or math.isfinite(value):
+            return hint(value)
+        faults.append(f"{item.where}: {path}: expected a finite number, found {value}")
+        return None
     faults.append(
         f"{item.where}: {path}: expected {_expected(hint)}, found {_name_of(value)}{_near_choice(hint, value)}"
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -189,3 +190,10 @@ def test_help_and_config_errors_need_no_torch(tmp_path: Path) -> None:
     started = time.process_time()
     subprocess.run([sys.executable, "-c", code, str(write(tmp_path, "x: 1"))], check=True)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "[0, .inf]"])
+def test_numbers_are_finite(value: str) -> None:
+    key = "data.augment.color" if value.startswith("[") else "train.lr"
+    with pytest.raises(UserError, match=rf"{re.escape(key)}\S*: expected a finite number"):
+        load_config(ROOT / "configs" / "tiny.yaml", [f"{key}={value}"])

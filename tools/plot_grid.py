@@ -19,8 +19,8 @@ def main() -> None:
     from samsod.drawing.style import COLUMN, THEMES, check_picture
     from samsod.evaluation.map_results import name_folders, open_cache
 
-    if args.width < COLUMN:
-        raise UserError(f"--width: expected at least {COLUMN} inches, found {args.width:g}")
+    if not COLUMN <= args.width <= 100:
+        raise UserError(f"--width: expected {COLUMN} to 100 inches, found {args.width:g}")
     check_picture(args.output)
     check_metrics(args.scores)
     if args.config:

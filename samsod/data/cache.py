@@ -151,7 +151,12 @@ class SlotFile:
         for is_damaged in (False, True):
             if is_damaged or not path.exists():
                 self._make(path)
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # another run took it for left over
+            except OSError as error:
+                raise UserError(f"{path}: the cache cannot be opened: {error.strerror}; set data.cache_dir") from None
             is_whole = os.fstat(file).st_size == self.size(self.slots, self.length)
             if is_whole and os.pread(file, _PAGE, 0) == self._header:
                 os.utime(file)  # used now

@@ -26,6 +26,8 @@ from samsod.modeling.samsod import SaliencyModel, build_model
 Batch = Mapping[str, Tensor]
 REDUCE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Evaluate = Callable[[SaliencyModel], dict[str, float]]
+FINISHED = "finished"
+"""First word of the last line of the log, unless training was asked to stop."""
 
 
 class Trainer:
@@ -91,7 +93,7 @@ class Trainer:
         except BaseException as error:
             self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
             raise
-        how = "finished" if self.step >= self.total_steps else "asked to stop, saved"
+        how = FINISHED if self.step >= self.total_steps else "asked to stop, saved"
         self.log.line(f"{how} at step {self.step}; results are in {self.output}")
 
     def _run(self) -> None:

@@ -60,7 +60,8 @@ def plan_lines(runs: Sequence[Run], seconds: dict[str, float], jobs: int) -> lis
 
 def remaining(runs: Sequence[Run], seconds: dict[str, float], jobs: int) -> float:
     """Seconds until all runs are finished, about; what a run that goes on has behind it is not taken off."""
-    return sum(seconds[run.row.name] for run in runs if not run.finished()) / jobs
+    left = [seconds[run.row.name] for run in runs if not run.finished()]
+    return sum(left) / max(min(jobs, len(left)), 1)
 
 
 def _logged_seconds(run: Run) -> float | None:

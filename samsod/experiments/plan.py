@@ -143,7 +143,10 @@ def read_table(path: Path) -> TableConfig:
         UserError: One line per fault.
     """
     faults: list[str] = []
-    table = build(TableConfig, read_tree(path, faults), faults)
+    tree = read_tree(path, faults)
+    if "rows" not in tree.value:
+        raise UserError(f"{path}: not a table: it has no rows; expected a file like configs/experiments/table3.yaml")
+    table = build(TableConfig, tree, faults)
     if faults:
         raise UserError("\n".join(faults))
     return table
@@ -171,6 +174,9 @@ def plan_runs(
         UserError: A config has a fault, or a folder holds a run with other settings. One line per fault.
     """
     runs, faults = [], []
+    for key in ("seed", "output"):
+        if any(override.startswith(f"{key}=") for override in overrides):
+            faults.append(f"{key} is every run's own: use --{'seeds' if key == 'seed' else key}")
     for seed in seeds:
         for row in table.rows:
             try:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from samsod.config import to_yaml
 from samsod.engine.checkpoint import newest
+from samsod.engine.trainer import FINISHED
 from samsod.errors import EXIT_USER_ERROR, UserError
 from samsod.experiments.plan import Run
 from samsod.files import write_text
@@ -51,6 +52,8 @@ class Launcher:
         """The commands of a run, each to be asked for when the one before it has succeeded."""
         config = ["--config", str(run.folder / "config.yaml")]
         yield self._command("train_net.py", *config)
+        if not _is_trained(run):
+            raise Stopped(f"{run.title} was asked to stop by somebody else, and saved")
         checkpoints = run.folder / "checkpoints"
         best = checkpoints / "best.pt"
         checkpoint = best if best.is_file() else newest(checkpoints)
@@ -63,7 +66,9 @@ class Launcher:
         if not self.gpus:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             return {"OMP_NUM_THREADS": str(max(cores // (self.jobs * self.ranks), 1))}
-        mine = (str((slot * self.ranks + i) % self.gpus) for i in range(self.ranks))
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = given.split(",") if given else [str(i) for i in range(self.gpus)]
+        mine = (names[(slot * self.ranks + i) % self.gpus] for i in range(self.ranks))
         return {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
 
     def _command(self, tool: str, *arguments: str) -> list[str]:
@@ -111,8 +116,9 @@ def make_runs(runs: Sequence[Run], launcher: Launcher, seconds: dict[str, float]
                         del active[job.slot]
                         took = _finish(job)
                         seconds[job.run.row.name] = took if job.whole else seconds[job.run.row.name]
-                        rest = sum(seconds[run.row.name] for run in (*waiting, *(j.run for j in active.values())))
-                        print(f"finished {job.run.title}; about {duration(rest / launcher.jobs)} to go", flush=True)
+                        left = [*waiting, *(other.run for other in active.values())]
+                        rest = sum(seconds[run.row.name] for run in left) / max(min(launcher.jobs, len(left)), 1)
+                        print(f"finished {job.run.title}; about {duration(rest)} to go", flush=True)
                 if time.monotonic() - said > SAY_SECONDS:
                     said = time.monotonic()
                     print("; ".join(f"{job.run.title} {_where(job.run)}" for job in active.values()), flush=True)
@@ -132,6 +138,8 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
         config = run.folder / "config.yaml"
         command = [sys.executable, str(tools / "bench_model.py"), "--config", str(config), "--json", "--seconds", "60"]
         done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == EXIT_USER_ERROR:
+            raise UserError(done.stderr.replace("error: ", f"{run.row.name}: ").strip())
         if done.returncode:
             raise Stopped(f"{run.row.name}: {' '.join(command)} ended with {done.returncode}: {done.stderr}")
         write_text(run.cost, done.stdout)
@@ -196,6 +204,13 @@ def _finish(job: _Job) -> float:
         write_text(job.run.folder / "seconds.json", json.dumps({"seconds": seconds}) + "\n")
     write_text(job.run.finished_mark, to_yaml(job.run.config))
     return seconds
+
+
+def _is_trained(run: Run) -> bool:
+    """Whether training came to its end; asked to stop, train_net.py exits with 0 too."""
+    path = run.folder / "log.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return any(f" {FINISHED} at step " in line for line in lines[-1:])
 
 
 def _where(run: Run) -> str:

@@ -68,6 +68,13 @@ def test_all_faults_at_once(plan: Plan, table_file: Path) -> None:
         read_table(table_file)
 
 
+def test_seed_and_output_are_not_the_overrides_business(plan: Plan, table_file: Path) -> None:
+    with pytest.raises(UserError, match=r"^seed is every run's own: use --seeds\noutput is .* --output$"):
+        plan("seed=7", "output=x")
+    with pytest.raises(UserError, match=r"base\.yaml: not a table: it has no rows"):
+        read_table(table_file.parent / "base.yaml")
+
+
 def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:
     assert find_table("table3", TABLES) == TABLES / "table3.yaml"
     assert find_table(str(table_file), TABLES) == table_file

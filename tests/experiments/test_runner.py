@@ -26,6 +26,7 @@ signal.signal(signal.SIGTERM, save)
 with (folder.parents[1] / "calls.txt").open("a") as calls: calls.write(f"{folder.parent.name}\\n")
 {body}
 (folder / "checkpoints" / "step_00000002.pt").write_text("done")
+(folder / "log.txt").write_text("2026-01-01 00:00:00 finished at step 2; results are in it")
 """
 TEST = """
 import json, pathlib, sys
@@ -127,7 +128,9 @@ def test_sigterm_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path) -> 
 
     def stop_soon() -> None:
         end = time.monotonic() + 30
-        while not calls(tmp_path) and time.monotonic() < end:
+        while not calls(tmp_path):
+            if time.monotonic() > end:
+                return  # the test has failed; a signal now would reach another one
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -141,8 +144,17 @@ def test_sigterm_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path) -> 
     assert not (runs[0].folder / "seconds.json").exists() and (runs[1].folder / "seconds.json").exists()
 
 
-def test_shares_of_the_machine(tmp_path: Path) -> None:
+def test_a_run_stopped_by_somebody_else_is_not_finished(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="plain seed 0 was asked to stop"):
+        make_runs(plan(), launcher(tmp_path, "save()"), {"plain": 1.0, "split": 1.0})
+    assert plan()[0].state() == "goes on from step 1" and not plan()[0].results.exists()
+
+
+def test_shares_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     cores = len(os.sched_getaffinity(0))
     assert launcher(tmp_path, jobs=cores).environment(0) == {"OMP_NUM_THREADS": "1"}
     pair = launcher(tmp_path, jobs=2, ranks=2, gpus=4)
     assert [pair.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0,1", "2,3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    assert launcher(tmp_path, jobs=2, gpus=2).environment(1) == {"CUDA_VISIBLE_DEVICES": "7"}
