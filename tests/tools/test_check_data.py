@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -40,7 +41,11 @@ def test_stopped_it_leaves_no_process_behind(tmp_path: Path, how: signal.Signals
         for index in range(1, 1000):
             os.link(root / folder / "000.png", root / folder / f"{index:04d}.png")
     line = [sys.executable, str(ROOT / "tools" / "check_data.py"), "--root", str(tmp_path), "--processes", "2"]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    # A shell that runs the tests in the background ignores SIGINT, and its children would do so too.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        line, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True, preexec_fn=heed
+    )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.parent.is_dir():
         pytest.skip("needs /proc")
