@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from samsod.data.catalog import PairSet, find_set
-from samsod.data_config import DatasetConfig
+from samsod.data.catalog import find_set
+from tests.data.test_catalog import folders_config, stems
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
-
-
-def stems(pairs: PairSet) -> list[str]:
-    return [triplet.stem for triplet in pairs.triplets]
-
-
-def folders_config(root: Path, **more: str) -> DatasetConfig:
-    return DatasetConfig(root=str(root), **more)  # type: ignore[arg-type]
 
 
 def test_empty_folder(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:

@@ -23,6 +23,7 @@ from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
 from samsod.workflows import train
 from tests.ranks import run_ranks
+from tests.training import apart, run, trained
 
 CRACKS = Path(__file__).parents[3] / "shared" / "data" / "crackvid"
 STEPS = 20
@@ -42,16 +43,6 @@ def real_config(config: Config) -> Config:
     return config
 
 
-def run(config: Config) -> Trainer:
-    with launch(config) as device:
-        return train(config, device)
-
-
-def trained(config: Config) -> Tensor:
-    """All parameters after the run, flat."""
-    return torch.cat([p.detach().flatten() for p in run(config).gradient_hook.parameters])
-
-
 class PerRankSurgery(GradientHook):
     """The wrong algorithm: every rank projects its own rows, and the results are averaged."""
 
@@ -68,10 +59,6 @@ def trained_wrongly(config: Config) -> Tensor:
 
     trainer.GradientHook = PerRankSurgery  # type: ignore[misc]
     return trained(config)
-
-
-def apart(first: Tensor, second: Tensor) -> float:
-    return ((first - second).norm() / second.norm()).item()
 
 
 def test_worlds_of_1_2_and_4_train_alike_and_per_rank_surgery_does_not(real_config: Config, tmp_path: Path) -> None:

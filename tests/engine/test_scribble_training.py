@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from samsod.config import Config, LossConfig
 from samsod.data.scribbles import find_masks, make_scribbles
 from samsod.data_config import DatasetConfig
-from samsod.engine.launch import launch
-from samsod.engine.trainer import Trainer
-from samsod.workflows import train
 from tests.ranks import run_ranks
+from tests.training import apart, run, trained
 
 
 @pytest.fixture
@@ -31,20 +28,6 @@ def scribble_config(config: Config, pairs_folder: Path) -> Config:
     config.loss = LossConfig("scribble", {"coherence": 0.1})
     config.model.image_size = 32
     return config
-
-
-def run(config: Config) -> Trainer:
-    with launch(config) as device:
-        return train(config, device)
-
-
-def trained(config: Config) -> Tensor:
-    """All parameters after the run, flat."""
-    return torch.cat([p.detach().flatten() for p in run(config).gradient_hook.parameters])
-
-
-def apart(first: Tensor, second: Tensor) -> float:
-    return ((first - second).norm() / second.norm()).item()
 
 
 def test_the_loop_learns_from_scribbles_under_surgery(scribble_config: Config) -> None:
