@@ -74,15 +74,26 @@ def _logged_seconds(run: Run) -> float | None:
 
 
 def _measure_all(runs: Sequence[Run], device: torch.device, ranks: int) -> Iterator[tuple[str, float]]:
+    counted: dict[str, tuple[int, int, int]] = {}
     for run in runs:
-        yield run.row.name, _measure(run.config, device, ranks)
+        # Rows share their sets as a rule, and with data.skip_bad counting them reads every file.
+        sets = f"{run.config.data} {run.config.loss}"
+        if sets not in counted:
+            counted[sets] = _count_pairs(run.config)
+        yield run.row.name, _measure(run.config, counted[sets], device, ranks)
 
 
-def _measure(config: Config, device: torch.device, ranks: int) -> float:
-    """Seconds of a run by its number of images and the time of a step and of a forward pass on noise."""
+def _count_pairs(config: Config) -> tuple[int, int, int]:
+    """Pairs to train, to validate and to test on."""
     train, val, _ = training_sets(config)
-    pairs, val_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val))
-    test_pairs = sum(len(item.triplets) for item in scored_sets(config.data.test, config.data, "data.test").sets)
+    test = scored_sets(config.data.test, config.data, "data.test").sets
+    train_pairs, val_pairs, test_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val, test))
+    return train_pairs, val_pairs, test_pairs
+
+
+def _measure(config: Config, counts: tuple[int, int, int], device: torch.device, ranks: int) -> float:
+    """Seconds of a run by its number of images and the time of a step and of a forward pass on noise."""
+    pairs, val_pairs, test_pairs = counts
     per_epoch = max(pairs // config.train.batch_size, 1)
     steps = config.train.steps or config.train.epochs * per_epoch
     every = per_epoch * config.train.eval_every
