@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import UserError, run_main
 
 BOUNDS = {"train": (1, 9999), "test": (1, 9999), "size": (64, 1024), "seed": (0, 2**32 - 1)}
 
@@ -53,7 +53,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Makes the set that the command line asks for."""
     options = parsed()
-    from samsod.demo.writer import make_set
+    from samsod.data.synthetic.demo_set import make_set
 
     make_set(options.output, (options.train, options.test), options.size, options.seed, options.force)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from samsod.errors import UserError, nearest
+from samsod.utils.errors import UserError, nearest
 
 T = TypeVar("T", bound=Callable[..., Any])
 

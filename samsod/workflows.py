@@ -14,16 +14,16 @@ from torch import Tensor
 from samsod.config import Config
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
-from samsod.data_sets import scored_sets, training_sets
-from samsod.engine import distributed
+from samsod.data.selection import scored_sets, training_sets
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
 from samsod.engine.trainer import Trainer
-from samsod.errors import UserError
 from samsod.evaluation.evaluator import validate
-from samsod.evaluation.report import Results, run_test
-from samsod.files import check_writable
+from samsod.evaluation.testing import Results, run_test
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.utils import distributed
+from samsod.utils.errors import UserError
+from samsod.utils.files import check_writable
 
 
 def train(config: Config, device: torch.device) -> Trainer:

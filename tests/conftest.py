@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from samsod.config import Config, ModelConfig, TrainConfig
-from samsod.data_config import DataConfig, DatasetConfig
-from samsod.evaluation.figures import write_png
+from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.evaluation.contact_sheet import write_png
 
 torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
 

@@ -34,7 +34,7 @@ def _run(
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
-    from samsod.engine.distributed import process_group
+    from samsod.utils.distributed import process_group
 
     with process_group(torch.device("cpu")):
         torch.save(function(*args), Path(folder) / f"{rank}.pt")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from samsod.config import LossConfig
-from samsod.errors import UserError
 from samsod.modeling.losses import build_loss
 from samsod.registry import ADAPTERS, LOSSES, MODELS, Registry, import_user_modules
+from samsod.utils.errors import UserError
 
 
 def test_unknown_names_list_the_known_and_the_nearest() -> None:

@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import UserError, run_main
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.pairs, args.rounds, *args.sizes) < 1 or min(args.workers, default=0) < 0:
         raise UserError("--pairs, --rounds and --sizes: expected at least 1; --workers: 0 or more")
-    from samsod.data.catalog import find_set
-    from samsod.data_bench import enlarge, import_pillow, make_scenes, run
-    from samsod.data_config import DatasetConfig
+    from samsod.benchmarks.data import enlarge, import_pillow, make_scenes, run
+    from samsod.config.data_schema import DatasetConfig
+    from samsod.data.sources.catalog import find_set
 
     import_pillow()  # before anything is made
     with tempfile.TemporaryDirectory() as folder:

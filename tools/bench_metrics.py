@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
         parser.error("--pred and --gt go together")
     if min(args.count, args.rounds) < 1:
         parser.error("--count and --rounds must be at least 1")
-    from samsod.evaluation.benchmark import folder_pairs, generated_pairs, measure
-    from samsod.evaluation.reference import SETUP
+    from samsod.benchmarks.metrics import folder_pairs, generated_pairs, measure
+    from samsod.benchmarks.reference import SETUP
 
     if args.reference is None:
         print(f"no --reference: only our own are timed; to compare: {SETUP}", file=sys.stderr)

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict
 
-from samsod.command_line import config_parser, parse_config, positive
-from samsod.errors import run_main
+from samsod.config.command_line import config_parser, parse_config, positive
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -15,9 +15,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=positive, default=3600, metavar="S", help="stop early after so long")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     config, args = parse_config(parser)
+    from samsod.benchmarks.cost import cost
+    from samsod.benchmarks.speed import TIMED, measure_speed, speed_lines
     from samsod.engine.launch import launch
-    from samsod.evaluation.cost import cost
-    from samsod.evaluation.speed import TIMED, measure_speed, speed_lines
     from samsod.modeling.samsod import build_model
 
     config.model.weights = ""  # the figures do not depend on them

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, natural
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser, natural
+from samsod.utils.errors import UserError, run_main
 
 DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a table.
 
@@ -26,12 +26,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--processes", type=natural, default=0, metavar="N", help="processes that read; 0: all cores")
     args = parser.parse_args()
-    from samsod.data.check import check_set
-    from samsod.data.check_report import HEADING, as_json, faults_of, notes_of, table_rows
-    from samsod.data.recognise import recognise
-    from samsod.data_config import ThermalConfig
-    from samsod.evaluation.tables import text_table
-    from samsod.progress import progress
+    from samsod.config.data_schema import ThermalConfig
+    from samsod.data.checking.check import check_set
+    from samsod.data.checking.report import HEADING, as_json, faults_of, notes_of, table_rows
+    from samsod.data.sources.recognise import recognise
+    from samsod.evaluation.tables.text import text_table
+    from samsod.utils.progress import progress
 
     found = recognise(args.root, args.set, args.thermal)
     checked = [check_set(one, ThermalConfig(), args.processes, progress) for one in found.sets]

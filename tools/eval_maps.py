@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, add_reported
-from samsod.errors import run_main
+from samsod.config.command_line import OneLineParser, add_reported
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
     """Scores every method on every data set and prints the table, or JSON."""
     args = parse()
-    from samsod.evaluation.map_results import as_json, compare, name_folders, open_cache, summarise, write_results
-    from samsod.evaluation.maps import find_maps, score_maps
-    from samsod.evaluation.reported import named_row
-    from samsod.files import check_writable
+    from samsod.evaluation.maps.results import as_json, compare, name_folders, open_cache, summarise, write_results
+    from samsod.evaluation.maps.scoring import find_maps, score_maps
+    from samsod.evaluation.tables.reported import named_row
+    from samsod.utils.files import check_writable
 
     for method in args.reported:
         named_row(method)  # a name the paper does not have is told before anything is scored

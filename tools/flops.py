@@ -2,8 +2,8 @@
 
 import json
 
-from samsod.command_line import config_parser, parse_config
-from samsod.errors import run_main
+from samsod.config.command_line import config_parser, parse_config
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -11,8 +11,8 @@ def main() -> None:
     parser = config_parser("Counts parameters and multiply-adds of one RGB-T pair, by part, beside the paper's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     config, args = parse_config(parser)
+    from samsod.benchmarks.cost import cost, cost_table
     from samsod.engine.launch import launch
-    from samsod.evaluation.cost import cost, cost_table
     from samsod.modeling.samsod import build_model
 
     config.model.weights = ""  # the figures do not depend on them

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import UserError, run_main
 
 
 def main() -> None:
@@ -22,8 +22,8 @@ def main() -> None:
         raise UserError(f"--images: expected at least 1, found {args.images}")
     from samsod.drawing.run_files import open_run
     from samsod.drawing.run_report import run_report
-    from samsod.evaluation.map_results import open_cache
-    from samsod.files import check_writable, write_text
+    from samsod.evaluation.maps.results import open_cache
+    from samsod.utils.files import check_writable, write_text
 
     path = args.output or args.run / "report.html"
     run = open_run(args.run, args.test)

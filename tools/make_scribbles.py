@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import UserError, run_main
 
 
 def main() -> None:
@@ -22,11 +22,11 @@ def main() -> None:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     if args.width is not None and args.width < 1:
         raise UserError(f"--width {args.width}: expected 1 or more")
-    from samsod.data import scribbles
+    from samsod.data.synthetic import scribbles
 
     masks = scribbles.find_masks(args.gt)
-    from samsod.evaluation.figures import contact_sheet, write_png
-    from samsod.progress import progress
+    from samsod.evaluation.contact_sheet import contact_sheet, write_png
+    from samsod.utils.progress import progress
 
     shown = progress(masks, len(masks), "scribbling")
     foreground, labelled = scribbles.make_scribbles(shown, args.output, args.seed, args.width)

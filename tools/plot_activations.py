@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.command_line import config_parser, parse_config
-from samsod.errors import run_main
+from samsod.config.command_line import config_parser, parse_config
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     config, args = parse_config(parser)
     if bool(args.images) == bool(args.rgb):
         parser.error("expected either --images STEM ... or --rgb FILE --thermal FILE")
-    from samsod.data_sets import scored_sets
+    from samsod.data.selection import scored_sets
     from samsod.drawing.activations import activation_mosaics, named_pairs, read_pair
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import PAGE, THEMES, check_picture

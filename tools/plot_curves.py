@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -20,9 +20,9 @@ def main() -> None:
     args = parser.parse_args()
     from samsod.drawing.style import THEMES, check_picture
     from samsod.drawing.threshold_curves import draw_threshold_curves, threshold_curves
-    from samsod.errors import UserError
-    from samsod.evaluation.map_results import name_folders, open_cache
-    from samsod.evaluation.maps import find_maps, score_maps
+    from samsod.evaluation.maps.results import name_folders, open_cache
+    from samsod.evaluation.maps.scoring import find_maps, score_maps
+    from samsod.utils.errors import UserError
 
     if args.lowest is not None and not 0 <= args.lowest < 1:
         raise UserError(f"--lowest: expected a number from 0 to below 1, found {args.lowest:g}")

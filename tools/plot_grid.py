@@ -3,21 +3,21 @@
 from argparse import Namespace
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import UserError, run_main
 
 
 def main() -> None:
     """Chooses the images, reads and scores every method's maps of them and draws the grid."""
     args = parse_arguments()
     from samsod.config import load_config
-    from samsod.data.catalog import find_set
-    from samsod.data_config import DatasetConfig
+    from samsod.config.data_schema import DatasetConfig
+    from samsod.data.sources.catalog import find_set
     from samsod.drawing.choice import RULES, check_metrics, find_images
     from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import COLUMN, THEMES, check_picture
-    from samsod.evaluation.map_results import name_folders, open_cache
+    from samsod.evaluation.maps.results import name_folders, open_cache
 
     if not COLUMN <= args.width <= 100:
         raise UserError(f"--width: expected {COLUMN} to 100 inches, found {args.width:g}")

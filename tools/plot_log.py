@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.command_line import OneLineParser
-from samsod.errors import run_main
+from samsod.config.command_line import OneLineParser
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -18,10 +18,10 @@ def main() -> None:
     parser.add_argument("--metric", default="S", help="validation metric to draw (S, maxF, MAE, ...)")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     args = parser.parse_args()
+    from samsod.drawing.run_curves import read_run
     from samsod.drawing.runs import draw_runs
     from samsod.drawing.style import THEMES, check_picture
-    from samsod.evaluation.curves import read_run
-    from samsod.evaluation.map_results import name_folders
+    from samsod.evaluation.maps.results import name_folders
 
     runs = name_folders("run", args.runs)
     default = "curves.png" if args.figure == "all" else f"{args.figure}.png"

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from samsod.command_line import OneLineParser, naturals, positive
-from samsod.errors import EXIT_FAILURE, run_main
+from samsod.config.command_line import OneLineParser, naturals, positive
+from samsod.utils.errors import EXIT_FAILURE, run_main
 
 HERE = Path(__file__).resolve().parent
 
@@ -39,7 +39,7 @@ def main() -> None:
     """Plans, estimates, runs and prints."""
     args = parser().parse_intermixed_args()
     from samsod.experiments.plan import find_table, plan_runs, read_table
-    from samsod.files import check_writable
+    from samsod.utils.files import check_writable
 
     path = find_table(args.table, HERE.parent / "configs" / "experiments")
     table = read_table(path)

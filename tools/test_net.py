@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.command_line import add_reported, config_parser, parse_config
-from samsod.errors import run_main
+from samsod.config.command_line import add_reported, config_parser, parse_config
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -13,12 +13,12 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
     add_reported(parser)
     config, args = parse_config(parser)
-    from samsod.engine import distributed
     from samsod.engine.launch import launch
     from samsod.evaluation.evaluator import FINAL
-    from samsod.evaluation.map_results import compare
-    from samsod.evaluation.reported import named_row
-    from samsod.evaluation.tables import results_table
+    from samsod.evaluation.maps.results import compare
+    from samsod.evaluation.tables.reported import named_row
+    from samsod.evaluation.tables.text import results_table
+    from samsod.utils import distributed
     from samsod.workflows import test
 
     for method in args.reported:

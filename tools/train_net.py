@@ -1,7 +1,7 @@
 """Trains a model: `python tools/train_net.py --config FILE [key.path=value ...]`, or the same under torchrun."""
 
-from samsod.command_line import config_parser, parse_config
-from samsod.errors import run_main
+from samsod.config.command_line import config_parser, parse_config
+from samsod.utils.errors import run_main
 
 
 def main() -> None:

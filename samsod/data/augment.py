@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from samsod.data.images import Bytes, cv2
+from samsod.config.data_schema import AugmentConfig
+from samsod.data.decoding.images import Bytes, cv2
 from samsod.data.transforms import Factors
-from samsod.data_config import AugmentConfig
 
 SIZE_STEP = 32  # the network takes multiples of it
 LEAST_SIZE = 64

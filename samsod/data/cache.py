@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samsod.data_config import DataConfig
-from samsod.errors import UserError
+from samsod.config.data_schema import DataConfig
+from samsod.utils.errors import UserError
 
 Slot = npt.NDArray[np.uint8]
 

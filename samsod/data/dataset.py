@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samsod.config.data_schema import DataConfig, ThermalConfig
 from samsod.data import transforms
 from samsod.data.augment import WHOLE, Augmentation, Part, batch_sizes, cross_over, draw, over_expose
-from samsod.data.catalog import PairSet, Triplet
-from samsod.data.images import Bytes, cv2, read_rgb_reduced, read_truth, shrink
-from samsod.data.thermal import read_thermal
-from samsod.data_config import DataConfig, ThermalConfig
-from samsod.errors import UserError
+from samsod.data.decoding.images import Bytes, cv2, read_rgb_reduced, read_truth, shrink
+from samsod.data.decoding.modality import read_thermal
+from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.utils.errors import UserError
 
 if TYPE_CHECKING:
     from samsod.data.cache import SlotFile

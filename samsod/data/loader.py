@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from samsod.data.augment import draw_size
 from samsod.data.dataset import PairDataset, Sample, SampleKey
-from samsod.data.images import cv2
-from samsod.errors import UserError
+from samsod.data.decoding.images import cv2
+from samsod.utils.errors import UserError
 
 Batch = dict[str, torch.Tensor]
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from samsod.config import DataConfig
-from samsod.data.catalog import PairSet
-from samsod.data.images import Bytes, read_rgb
-from samsod.data.thermal import read_thermal
+from samsod.data.decoding.images import Bytes, read_rgb
+from samsod.data.decoding.modality import read_thermal
+from samsod.data.sources.catalog import PairSet
 from samsod.data.transforms import resize, to_tensor
 from samsod.drawing.choice import find_images
 from samsod.drawing.mosaic import Mosaic, Tile
-from samsod.errors import UserError
 from samsod.modeling.activations import ActivationMaps, activation_maps
 from samsod.modeling.samsod import RGB, THERMAL, SaliencyModel, Samsod
+from samsod.utils.errors import UserError
 
 CALLED = {RGB: "RGB", THERMAL: "thermal"}
 PERCENTILES = (1, 99)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from samsod.data.catalog import PairSet, Triplet
-from samsod.errors import UserError, nearest
-from samsod.evaluation.metrics import ImageScores
-from samsod.evaluation.tables import METRICS, is_better_when_smaller
+from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.tables.text import METRICS, is_better_when_smaller
+from samsod.utils.errors import UserError, nearest
 
 RULES = ("worst", "best", "spread")
 Place = tuple[str, str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samsod.data.images import cv2
+from samsod.data.decoding.images import cv2
 from samsod.drawing.style import COLUMN, THEMES, Theme, drawing, figure_bytes
 
 THUMBNAIL = 240

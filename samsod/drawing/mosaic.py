@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samsod.data.images import cv2
+from samsod.data.decoding.images import cv2
 from samsod.drawing.style import DPI, GLYPH, SMALL, Theme, drawing, fitting, save_figure
 
 GAP, EDGE, LABEL = 0.04, 0.03, 0.14

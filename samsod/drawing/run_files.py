@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from samsod.config import Config, load_config
+from samsod.drawing.run_curves import Rows, read_run
 from samsod.engine.checkpoint import load_checkpoint
-from samsod.errors import UserError
-from samsod.evaluation.curves import Rows, read_run
 from samsod.evaluation.evaluator import FINAL
-from samsod.trees import flat
+from samsod.utils.errors import UserError
+from samsod.utils.trees import flat
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Map name (`final`, and the streams' when they were scored) -> data set -> metrics."""

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 import samsod.modeling  # noqa: F401  fills the registries
+from samsod.benchmarks.cost import COST_HEADING, cost, cost_rows
 from samsod.config import to_yaml
-from samsod.data.catalog import find_set
-from samsod.data.images import read_rgb, read_saliency, read_truth
-from samsod.data.thermal import read_thermal
-from samsod.data_config import ThermalConfig
+from samsod.config.data_schema import ThermalConfig
+from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
+from samsod.data.decoding.modality import read_thermal
+from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
 from samsod.drawing.grid import Sample, find_method_maps, map_sets, read_samples, score_texts
@@ -24,14 +25,13 @@ from samsod.drawing.run_files import Run, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
-from samsod.errors import UserError
-from samsod.evaluation.cost import COST_HEADING, cost, cost_rows
 from samsod.evaluation.evaluator import FINAL
-from samsod.evaluation.maps import Scores, score_maps
-from samsod.evaluation.score_cache import ScoreCache
-from samsod.evaluation.tables import METRICS, is_better_when_smaller, with_arrow
+from samsod.evaluation.maps.score_cache import ScoreCache
+from samsod.evaluation.maps.scoring import Scores, score_maps
+from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
+from samsod.utils.errors import UserError
 
 SCORES = ("S", "MAE")
 """What stands below the images."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from samsod.drawing.run_curves import Curve, Rows, curve, smoothed
 from samsod.drawing.style import (
     COLUMN,
     GLYPH,
@@ -23,8 +24,7 @@ from samsod.drawing.style import (
     save_figure,
     visible,
 )
-from samsod.errors import UserError
-from samsod.evaluation.curves import Curve, Rows, curve, smoothed
+from samsod.utils.errors import UserError
 
 FIGURES = ("all", "loss", "validation", "ratio", "cosines")
 PANEL_HEIGHT = 2.5

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samsod.errors import UserError, nearest
-from samsod.files import check_writable, written_whole
+from samsod.utils.errors import UserError, nearest
+from samsod.utils.files import check_writable, written_whole
 
 COLUMN, PAGE = 3.5, 7.16
 """Widths of one column and of a two-column page of IEEE journals, in inches; fonts are sized for them."""

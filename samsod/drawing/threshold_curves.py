@@ -23,8 +23,8 @@ from samsod.drawing.style import (
     save_figure,
     visible,
 )
-from samsod.evaluation.maps import Scores
-from samsod.evaluation.metrics import SaliencyMetrics
+from samsod.evaluation.maps.scoring import Scores
+from samsod.evaluation.metrics.saliency import SaliencyMetrics
 
 FIGURES = ("both", "pr", "f")
 PANEL_HEIGHT = 2.2

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samsod.errors import UserError
-from samsod.files import written_whole
 from samsod.modeling.samsod import SaliencyModel
-from samsod.trees import flat
-from samsod.weights import copy_strictly, read_tensors
+from samsod.utils.errors import UserError
+from samsod.utils.files import written_whole
+from samsod.utils.trees import flat
+from samsod.utils.weights import copy_strictly, read_tensors
 
 FORMAT = "samsod-checkpoint-1"
 PREFIX = "step_"

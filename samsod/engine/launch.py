@@ -9,8 +9,8 @@ import torch
 
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config
-from samsod.engine import distributed
 from samsod.registry import import_user_modules
+from samsod.utils import distributed
 
 
 @contextmanager

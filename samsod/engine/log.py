@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from samsod.engine import distributed
-from samsod.files import write_text
-from samsod.trees import flat
+from samsod.utils import distributed
+from samsod.utils.files import write_text
+from samsod.utils.trees import flat
 
 
 class RunLog:

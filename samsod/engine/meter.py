@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from samsod.engine.gradient_surgery import Diagnostics
-from samsod.progress import duration
+from samsod.surgery.hook import Diagnostics
+from samsod.utils.progress import duration
 
 
 @dataclass

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from samsod.config import Config, to_yaml
-from samsod.engine import checkpoint, distributed
-from samsod.engine.gradient_surgery import Diagnostics, GradientHook, gradient_ratio
+from samsod.engine import checkpoint
 from samsod.engine.log import RunLog, peak_memory_gib
 from samsod.engine.meter import Meter, log_line
-from samsod.engine.precision import autocast
-from samsod.engine.signals import HostCopy, StopRequest
-from samsod.errors import UserError
-from samsod.files import write_text
+from samsod.engine.status import HostCopy, StopRequest
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.surgery.hook import Diagnostics, GradientHook, gradient_ratio
+from samsod.utils import distributed
+from samsod.utils.errors import UserError
+from samsod.utils.files import write_text
+from samsod.utils.precision import autocast
 
 Batch = Mapping[str, Tensor]
 REDUCE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, Triplet
 from samsod.data.dataset import PairDataset
-from samsod.data.images import cv2, read_truth
+from samsod.data.decoding.images import cv2, read_truth
 from samsod.data.loader import eval_loader
-from samsod.engine import distributed
-from samsod.engine.precision import autocast
-from samsod.evaluation.metrics import ImageScores, SaliencyMetrics, overall, score_image
+from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.modeling.samsod import Prediction, SaliencyModel
-from samsod.progress import progress
+from samsod.utils import distributed
+from samsod.utils.precision import autocast
+from samsod.utils.progress import progress
 
 FINAL = "final"
 """The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""

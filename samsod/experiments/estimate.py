@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from samsod.config import Config
-from samsod.data_sets import scored_sets, training_sets
+from samsod.data.selection import scored_sets, training_sets
 from samsod.engine.trainer import Trainer
 from samsod.experiments.plan import Run
-from samsod.progress import duration, progress
+from samsod.utils.progress import duration, progress
 
 START_SECONDS = 10.0
 """Starting the two commands, loading weights and writing checkpoints."""

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from samsod.config import Config, load_config
-from samsod.config_file import Faults, build, read_tree
-from samsod.errors import UserError, nearest
-from samsod.trees import flat
+from samsod.config.yaml_tree import Faults, build, read_tree
+from samsod.utils.errors import UserError, nearest
+from samsod.utils.trees import flat
 
 NEUTRAL = (
     *("output", "imports", "data.root", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),

@@ -17,10 +17,10 @@ from types import FrameType
 from samsod.config import to_yaml
 from samsod.engine.checkpoint import newest
 from samsod.engine.trainer import FINISHED
-from samsod.errors import EXIT_USER_ERROR, UserError
 from samsod.experiments.plan import Run
-from samsod.files import write_text
-from samsod.progress import duration
+from samsod.utils.errors import EXIT_USER_ERROR, UserError
+from samsod.utils.files import write_text
+from samsod.utils.progress import duration
 
 POLL_SECONDS = 0.5
 SAY_SECONDS = 60.0

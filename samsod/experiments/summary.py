@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samsod.data_sets import scored_sets
-from samsod.evaluation.comparison import Comparison, Row, difference
-from samsod.evaluation.map_results import name_folders, open_cache, summarise, write_results
-from samsod.evaluation.maps import MapSet, find_maps, score_maps
-from samsod.evaluation.reported import on_sets, reported_row, reported_rows
+from samsod.data.selection import scored_sets
+from samsod.evaluation.maps.results import name_folders, open_cache, summarise, write_results
+from samsod.evaluation.maps.scoring import MapSet, find_maps, score_maps
+from samsod.evaluation.tables.comparison import Comparison, Row, difference
+from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run, TableConfig
 
 Scores = dict[str, dict[str, float]]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from samsod.config import AdapterConfig
-from samsod.errors import UserError
 from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, keep_ranked
 from samsod.modeling.samsod import RGB, THERMAL, Samsod
+from samsod.utils.errors import UserError
 
 
 class ActivationMaps(NamedTuple):

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samsod.config import LossConfig
-from samsod.errors import UserError
 from samsod.registry import LOSSES
+from samsod.utils.errors import UserError
 
 Loss = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samsod.config import ModelConfig
-from samsod.modeling import sam2_parts
 from samsod.modeling.adapters import build_adapter
-from samsod.parameter_groups import ParameterGroup, ParameterGroups
+from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
+from samsod.modeling.sam2 import parts as sam2_parts
 from samsod.registry import MODELS
 
 FUSION, RGB, THERMAL = "fusion", "rgb", "thermal"

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from samsod import imagenet
-from samsod.errors import UserError
 from samsod.registry import LOSSES
+from samsod.utils import imagenet
+from samsod.utils.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from samsod.errors import UserError
+from samsod.utils.errors import UserError
+from tests.places import SHARED
 
 WriteImage = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -19,7 +20,7 @@ OneLine = Callable[..., str]
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images beside the repository; tests that need it are skipped where it is absent."""
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"needs the real images in {folder}")
     return folder

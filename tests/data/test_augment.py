@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, Spot, batch_sizes, cross_over, draw, over_expose
-from samsod.data.catalog import find_set
 from samsod.data.dataset import Images, PairDataset, SampleKey, augmented, cut_out, read_images, resized
 from samsod.data.loader import TrainBatches, train_loader
+from samsod.data.sources.catalog import find_set
 from samsod.data.transforms import Factors
-from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 
 MakeSet = Callable[..., Path]
 ALL = AugmentConfig(

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 from samsod.data import cache as cache_module
 from samsod.data.cache import SHARED_MEMORY, SlotFile, open_cache
-from samsod.data.catalog import PairSet, find_set
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import train_loader
-from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.data.sources.catalog import PairSet, find_set
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.data.catalog import PairSet, find_set
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
 from samsod.data.dataset import PairDataset, SampleKey
-from samsod.data.images import read_rgb
-from samsod.data.thermal import read_thermal
-from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.data.decoding.images import read_rgb
+from samsod.data.decoding.modality import read_thermal
+from samsod.data.sources.catalog import PairSet, find_set
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]

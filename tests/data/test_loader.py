@@ -9,11 +9,11 @@ from typing import TypeVar
 import pytest
 import torch
 
-from samsod.data.catalog import find_set
+from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import TrainBatches, eval_loader, train_loader
-from samsod.data_config import DataConfig, DatasetConfig
-from samsod.errors import UserError
+from samsod.data.sources.catalog import find_set
+from samsod.utils.errors import UserError
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig
 from samsod.data import transforms
-from samsod.data.catalog import PairSet, find_set
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import eval_loader
-from samsod.data_config import AugmentConfig, DataConfig, DatasetConfig
+from samsod.data.sources.catalog import PairSet, find_set
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from samsod.config.data_schema import AugmentConfig, ThermalConfig
 from samsod.data import transforms
 from samsod.data.augment import draw_factors
-from samsod.data.images import read_rgb
-from samsod.data.thermal import read_thermal
-from samsod.data_config import AugmentConfig, ThermalConfig
+from samsod.data.decoding.images import read_rgb
+from samsod.data.decoding.modality import read_thermal
 
 OPERATIONS = {
     "Brightness": transforms.adjust_brightness,

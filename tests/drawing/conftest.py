@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from samsod.config import Config, ModelConfig, TestConfig, to_yaml
-from samsod.data.catalog import find_set
-from samsod.data_config import DataConfig, DatasetConfig
+from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data.sources.catalog import find_set
 from samsod.engine.checkpoint import model_state, save_checkpoint
-from samsod.errors import UserError
-from samsod.evaluation.report import run_test
+from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import build_model
+from samsod.utils.errors import UserError
 from tests.conftest import SIZE, write_pairs
 from tests.runs import write_run
 

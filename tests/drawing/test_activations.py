@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from samsod.config import ModelConfig
-from samsod.data.catalog import find_set
+from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data.sources.catalog import find_set
 from samsod.data.transforms import resize, to_tensor
-from samsod.data_config import DataConfig, DatasetConfig
 from samsod.drawing.activations import activation_mosaics, chosen_blocks, named_pairs, read_pair
-from samsod.errors import UserError
-from samsod.evaluation.figures import write_png
+from samsod.evaluation.contact_sheet import write_png
 from samsod.modeling.activations import activation_maps
 from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
 
 
 def test_columns_hold_the_maps_of_every_pair(pairs_folder: Path, model_config: ModelConfig) -> None:

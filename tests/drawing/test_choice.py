@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.data.catalog import PairSet, Triplet
+from samsod.data.sources.catalog import PairSet, Triplet
 from samsod.drawing.choice import check_metrics, find_images, image_metric, ranked_images
-from samsod.errors import UserError
-from samsod.evaluation.metrics import ImageScores, SaliencyMetrics, score_image
-from samsod.evaluation.tables import METRICS
+from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
+from samsod.evaluation.tables.text import METRICS
+from samsod.utils.errors import UserError
 
 
 def scores_with(s: float, mae: float) -> ImageScores:

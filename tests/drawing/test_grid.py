@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.data.catalog import PairSet, find_set
-from samsod.data.images import read_rgb, read_truth
-from samsod.data_config import DatasetConfig
+from samsod.config.data_schema import DatasetConfig
+from samsod.data.decoding.images import read_rgb, read_truth
+from samsod.data.sources.catalog import PairSet, find_set
 from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples, score_texts
 from samsod.drawing.mosaic import Mosaic, Tile, draw_mosaics
 from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE
-from samsod.errors import UserError
-from samsod.evaluation.figures import write_png
-from samsod.evaluation.metrics import score_image
+from samsod.evaluation.contact_sheet import write_png
+from samsod.evaluation.metrics.saliency import score_image
+from samsod.utils.errors import UserError
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from samsod.data.images import read_saliency, read_truth
+from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.drawing import html
 from samsod.drawing.run_files import best_checkpoint, open_run, read_results
 from samsod.drawing.run_report import run_report
-from samsod.errors import UserError
-from samsod.evaluation.figures import write_png
-from samsod.evaluation.metrics import score_image
+from samsod.evaluation.contact_sheet import write_png
+from samsod.evaluation.metrics.saliency import score_image
+from samsod.utils.errors import UserError
 
 VOID = {"meta", "img", "source", "br", "link"}
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from samsod.data.images import read_rgb
+from samsod.data.decoding.images import read_rgb
+from samsod.drawing.run_curves import Rows, curve, read_run
 from samsod.drawing.runs import Panel, Series, draw_runs, run_panels
 from samsod.drawing.style import DARK, LIGHT
-from samsod.errors import UserError
-from samsod.evaluation.curves import Rows, curve, read_run
+from samsod.utils.errors import UserError
 from tests.pictures import count_colours
 from tests.runs import write_run
 

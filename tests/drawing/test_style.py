@@ -20,7 +20,7 @@ from samsod.drawing.style import (
     line_style,
     save_figure,
 )
-from samsod.errors import UserError
+from samsod.utils.errors import UserError
 
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009:
 # full protanopia, deuteranopia and tritanopia, on linear RGB.

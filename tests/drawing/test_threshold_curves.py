@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.data.images import read_rgb
+from samsod.data.decoding.images import read_rgb
 from samsod.drawing.style import DARK, LIGHT
 from samsod.drawing.threshold_curves import Curves, draw_threshold_curves, lowest_shown, threshold_curves
-from samsod.evaluation.maps import Scores
-from samsod.evaluation.metrics import SaliencyMetrics, score_image
+from samsod.evaluation.maps.scoring import Scores
+from samsod.evaluation.metrics.saliency import SaliencyMetrics, score_image
 from tests.pictures import count_colours
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ import torch
 
 from samsod.config import ModelConfig
 from samsod.engine import checkpoint
-from samsod.errors import UserError
 from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
 
 
 def save(model: Samsod, path: Path) -> Path:
@@ -36,7 +36,7 @@ def test_weights_come_back(model_config: ModelConfig, tmp_path: Path) -> None:
 
 def official_file(path: Path, model_config: ModelConfig, seed: int) -> Path:
     """A file in Meta's format for the micro model."""
-    from samsod.modeling.sam2_parts import PARTS, PROMPT_KEYS
+    from samsod.modeling.sam2.parts import PARTS, PROMPT_KEYS
 
     torch.manual_seed(seed)
     model = Samsod(replace(model_config, decoder_width=256))

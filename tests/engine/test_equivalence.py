@@ -16,16 +16,17 @@ from torch import distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samsod.config import Config
-from samsod.data_config import DatasetConfig
-from samsod.engine import distributed
-from samsod.engine.gradient_surgery import GradientHook, merge_rows, random_orders
+from samsod.config.data_schema import DatasetConfig
 from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
+from samsod.surgery.hook import GradientHook, merge_rows, random_orders
+from samsod.utils import distributed
 from samsod.workflows import train
+from tests.places import SHARED
 from tests.ranks import run_ranks
 from tests.training import apart, run, trained
 
-CRACKS = Path(__file__).parents[3] / "shared" / "data" / "crackvid"
+CRACKS = SHARED / "data" / "crackvid"
 STEPS = 20
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from samsod.engine.log import RunLog
-from samsod.progress import duration, progress
+from samsod.utils.progress import duration, progress
 
 
 def test_rows_of_steps_taken_again_are_dropped(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from samsod.config import Config, LossConfig
-from samsod.data.scribbles import find_masks, make_scribbles
-from samsod.data_config import DatasetConfig
+from samsod.config.data_schema import DatasetConfig
+from samsod.data.synthetic.scribbles import find_masks, make_scribbles
 from tests.ranks import run_ranks
 from tests.training import apart, run, trained
 

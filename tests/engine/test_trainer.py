@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from samsod.config import Config
-from samsod.data_sets import training_sets
-from samsod.engine import checkpoint, distributed
+from samsod.data.selection import training_sets
+from samsod.engine import checkpoint
 from samsod.engine.launch import launch
 from samsod.engine.trainer import Trainer
-from samsod.errors import UserError
+from samsod.utils import distributed
+from samsod.utils.errors import UserError
 from samsod.workflows import train
 from tests.ranks import run_ranks
 

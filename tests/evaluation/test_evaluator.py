@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from samsod.config import Config
-from samsod.data.catalog import PairSet, Triplet, find_set
-from samsod.data.images import cv2, read_truth
-from samsod.errors import UserError
+from samsod.data.decoding.images import cv2, read_truth
+from samsod.data.sources.catalog import PairSet, Triplet, find_set
 from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
-from samsod.evaluation.metrics import SaliencyMetrics
-from samsod.evaluation.report import run_test
+from samsod.evaluation.metrics.saliency import SaliencyMetrics
+from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
 from tests.ranks import run_ranks
 
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from samsod.data_sets import training_sets
-from samsod.errors import UserError
+from samsod.data.selection import training_sets
 from samsod.experiments import estimate as module
 from samsod.experiments.estimate import START_SECONDS, estimate, plan_lines
+from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 from tests.experiments.test_plan import leave
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from samsod.config import to_yaml
-from samsod.errors import UserError
 from samsod.experiments.plan import Run, find_table, plan_runs, read_table
+from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
+from tests.places import ROOT
 
-TABLES = Path(__file__).parents[2] / "configs" / "experiments"
+TABLES = ROOT / "configs" / "experiments"
 
 
 def leave(run: Run, *names: str) -> None:

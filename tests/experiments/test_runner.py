@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from samsod.errors import UserError
 from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
+from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
 TRAIN = """

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from samsod.config import AdapterConfig, ModelConfig
-from samsod.errors import UserError
 from samsod.modeling.activations import activation_maps, high_and_low
 from samsod.modeling.adapters import build_adapter
 from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
 from tests.conftest import SIZE
 
 

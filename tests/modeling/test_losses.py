@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from samsod.config import LossConfig
-from samsod.errors import UserError
 from samsod.modeling.losses import build_loss
+from samsod.utils.errors import UserError
 
 
 def literal(logits: torch.Tensor, truth: torch.Tensor, window: int = 31) -> float:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from samsod import imagenet
 from samsod.config import LossConfig
-from samsod.errors import UserError
 from samsod.modeling.losses import build_loss
 from samsod.modeling.scribble_losses import Coherence, Smoothness, _half_window, guide_image
+from samsod.utils import imagenet
+from samsod.utils.errors import UserError
 
 Batch = dict[str, Tensor]
 

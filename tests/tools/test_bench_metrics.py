@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.evaluation.benchmark import generated_pairs, measure
-from samsod.evaluation.reference import Reference
+from samsod.benchmarks.metrics import generated_pairs, measure
+from samsod.benchmarks.reference import Reference
 from tests.tools.test_commands import command, fault
 
 FEW = ("--count", 2, "--rounds", 1)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_pairs
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 MICRO = [
     "model.size=micro",
     "model.trunk={}",
@@ -122,8 +122,8 @@ def test_data_that_is_not_there_is_refused_before_anything_is_written(tmp_path: 
 
 @pytest.mark.parametrize("damage", ["truncated", "size", "no_mask"])
 def test_bad_images_are_named(tmp_path: Path, damage: str) -> None:
-    from samsod.data.images import cv2
-    from samsod.evaluation.figures import write_png
+    from samsod.data.decoding.images import cv2
+    from samsod.evaluation.contact_sheet import write_png
 
     pairs = write_pairs(tmp_path / "pairs", 12, seed=1)
     rgb = cv2.imread(str(pairs / "RGB" / "005.png"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samsod.data.images import cv2
+from samsod.data.decoding.images import cv2
 from tests.tools.test_commands import ROOT, command, fault
 
 GOLDEN = ROOT / "tests" / "evaluation" / "golden_maps"

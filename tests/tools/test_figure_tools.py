@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from samsod.data.images import read_rgb
+from samsod.data.decoding.images import read_rgb
 from tests.conftest import write_pairs
 from tests.drawing.conftest import built_run as built_run
 from tests.drawing.conftest import tested_run as tested_run
 from tests.drawing.conftest import undrawn as undrawn
+from tests.places import ROOT
 from tests.runs import write_run
 
-ROOT = Path(__file__).parents[2]
 Tool = Callable[..., tuple[int, str, str]]
 
 

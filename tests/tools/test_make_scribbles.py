@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from samsod.config import load_config
-from samsod.data.catalog import find_set
+from samsod.data.sources.catalog import find_set
+from tests.places import ROOT
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "make_scribbles.py"
+SCRIPT = ROOT / "tools" / "make_scribbles.py"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

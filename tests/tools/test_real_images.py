@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import SHARED
 from tests.tools.test_commands import MICRO, command
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real images at {SHARED}")
 

@@ -1,0 +1,1 @@
+"""What things cost: time, memory, parameters and multiply-adds, each beside a plain reference."""

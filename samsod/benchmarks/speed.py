@@ -1,0 +1,127 @@
+"""How fast a model predicts one pair, and what memory that takes."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from samsod.engine.log import peak_memory_gib
+from samsod.modeling.samsod import SaliencyModel
+from samsod.utils.precision import autocast
+from samsod.utils.progress import progress
+
+TIMED = (
+    "one forward pass of one RGB-T pair that lies on the device already, up to the final saliency map at the input's "
+    "size; without reading, resizing or writing images"
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured, and on what."""
+
+    fps: float
+    """pairs per second: one over the median time"""
+    milliseconds: float
+    """median time of a forward pass"""
+    milliseconds_10th: float
+    """its tenth percentile"""
+    milliseconds_90th: float
+    """its ninetieth percentile"""
+    runs: int
+    """timed forward passes"""
+    warmup: int
+    """forward passes before them"""
+    input_size: int
+    """side of the square input in pixels; the batch is one pair"""
+    precision: str
+    """autocast type of the forward pass"""
+    device: str
+    """the device's name; for a CPU with the number of threads"""
+    peak_memory_gib: float
+    """of the GPU's allocations since the model was put there, or the process's resident set on a CPU"""
+
+
+def measure_speed(
+    model: SaliencyModel,
+    image_size: int,
+    precision: str = "fp32",
+    runs: int = 50,
+    warmup: int = 5,
+    seconds: float = math.inf,
+) -> Speed:
+    """Times forward passes at batch 1, one after the other, each waited for.
+
+    Args:
+        model: The model, on its device; it is put in evaluation mode.
+        image_size: Side of the input in pixels.
+        precision: Autocast type: fp32, bf16 or fp16.
+        runs: Timed forward passes.
+        warmup: Forward passes before them, while caches fill and kernels are chosen.
+        seconds: Stop early when so much time has passed, after three timed passes at the least.
+    """
+    assert runs > 0
+    model.eval()
+    times: list[float] = []
+    for passed in progress(_times(model, image_size, precision, warmup + runs), warmup + runs, "timing"):
+        times.append(passed)
+        if sum(times) > seconds and len(times) >= warmup + 3:
+            break
+    times = times[warmup:]
+    low, median, high = np.percentile(times, [10, 50, 90])
+    device = next(model.parameters()).device
+    return Speed(
+        fps=1 / median,
+        milliseconds=median * 1e3,
+        milliseconds_10th=low * 1e3,
+        milliseconds_90th=high * 1e3,
+        runs=len(times),
+        warmup=warmup,
+        input_size=image_size,
+        precision=precision,
+        device=device_name(device),
+        peak_memory_gib=peak_memory_gib(device),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself: the GPU's name, or the CPU's with the number of threads PyTorch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def speed_lines(speed: Speed) -> str:
+    """The figures as lines for people, with what was timed."""
+    return (
+        f"{speed.fps:.3g} FPS: {speed.milliseconds:.1f} ms a pair "
+        f"({speed.milliseconds_10th:.1f} to {speed.milliseconds_90th:.1f} ms from the 10th to the 90th percentile)\n"
+        f"median of {speed.runs} runs after {speed.warmup}, batch 1, {speed.input_size}x{speed.input_size}, "
+        f"{speed.precision}, {speed.device}; peak memory {speed.peak_memory_gib:.2f} GiB\n"
+        f"timed: {TIMED}"
+    )
+
+
+def _times(model: SaliencyModel, image_size: int, precision: str, count: int) -> Iterator[float]:
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    rgb, thermal = (torch.rand(1, 3, image_size, image_size, generator=generator).to(device) for _ in range(2))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    for _ in range(count):
+        started = time.perf_counter()
+        with torch.inference_mode(), autocast(device, precision):
+            model(rgb, thermal).saliency()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        yield time.perf_counter() - started

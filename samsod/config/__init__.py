@@ -1,0 +1,32 @@
+"""The configuration: typed dataclasses, read from YAML files and the command line."""
+
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.schema import (
+    AdapterConfig,
+    Config,
+    EngineConfig,
+    LossConfig,
+    ModelConfig,
+    TestConfig,
+    TrainConfig,
+    TrunkConfig,
+    load_config,
+    to_yaml,
+)
+
+__all__ = [
+    "AdapterConfig",
+    "AugmentConfig",
+    "Config",
+    "DataConfig",
+    "DatasetConfig",
+    "EngineConfig",
+    "LossConfig",
+    "ModelConfig",
+    "TestConfig",
+    "ThermalConfig",
+    "TrainConfig",
+    "TrunkConfig",
+    "load_config",
+    "to_yaml",
+]

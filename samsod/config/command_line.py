@@ -1,0 +1,68 @@
+"""The command line that every tool shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+from samsod.config import Config, load_config, to_yaml
+from samsod.utils.errors import EXIT_USER_ERROR
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on stderr and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and exits with 2."""
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def positive(text: str) -> int:
+    """An argument that must be a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An argument that must be a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, found {text!r}")
+    return int(text)
+
+
+def naturals(text: str) -> list[int]:
+    """An argument that must be whole numbers of at least 0, separated by commas; each counts once."""
+    return list(dict.fromkeys(natural(item) for item in text.split(",")))
+
+
+def add_reported(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of the tools that print tables to show rows of the paper beside."""
+    parser.add_argument(
+        "--reported",
+        action="append",
+        default=[],
+        metavar="METHOD",
+        help="also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable",
+    )
+
+
+def config_parser(description: str) -> OneLineParser:
+    """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
+    parser = OneLineParser(description=description)
+    parser.add_argument("--config", required=True, metavar="FILE", help="a YAML file, e.g. configs/large.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over the file's")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config, explained, and stop")
+    return parser
+
+
+def parse_config(parser: argparse.ArgumentParser) -> tuple[Config, argparse.Namespace]:
+    """Parses the command line; with `--print-config` prints the resolved config and exits with 0."""
+    args = parser.parse_intermixed_args()
+    config = load_config(args.config, args.overrides)
+    if args.print_config:
+        print(to_yaml(config, docs=True), end="")
+        sys.exit(0)
+    return config, args

@@ -1,0 +1,281 @@
+"""The configuration: typed dataclasses whose field docstrings are the help."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from samsod.config.data_schema import DataConfig
+from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
+from samsod.utils.errors import UserError
+
+
+@dataclass
+class TrunkConfig:
+    """Overrides of the size's Hiera trunk, for models trained from scratch; null keeps the size's own value."""
+
+    embed_dim: int | None = None
+    """channels of the first stage; doubled at every stage"""
+    num_heads: int | None = None
+    """attention heads of the first stage; doubled at every stage"""
+    stages: list[int] | None = None
+    """blocks of each of the four stages"""
+    global_att_blocks: list[int] | None = None
+    """indices of the blocks with global attention"""
+    window_spec: list[int] | None = None
+    """attention window of each stage, in tokens"""
+
+
+@dataclass
+class AdapterConfig:
+    """The adapter beside the MLP of every Hiera block, one per modality (SPEC 1.2; paper III.B)."""
+
+    name: str = "decoupled"
+    """vanilla (Eq. 18), decoupled (Eq. 21-23), decoupled_moe (the released code's), or one registered by `imports`"""
+    bottleneck: int = 32
+    """channels of each bottleneck"""
+    scale: float = 0.5
+    """factor on the adapter's output"""
+    alpha_foreground: float = 0.45
+    """share of channels the foreground branch always keeps (Eq. 22)"""
+    alpha_background: float = 0.35
+    """share of channels the background branch always keeps (Eq. 22)"""
+    beta: float = 0.1
+    """share of channels the gate decides on (Eq. 22)"""
+    gate_scope: Literal["image", "batch"] = "image"
+    """what the gate is averaged over; with batch (the released code) a prediction depends on its batch mates"""
+    gate_gradient: Literal["straight_through", "none"] = "straight_through"
+    """how the gate learns through floor(); with none (the released code) it never does and is frozen"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """further settings for an adapter of your own"""
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        if self.bottleneck < 1:
+            yield "bottleneck", f"expected at least 1, found {self.bottleneck}"
+        for key in ("alpha_foreground", "alpha_background", "beta"):
+            if not 0 <= getattr(self, key) <= 1:
+                yield key, f"expected a share between 0 and 1, found {getattr(self, key)}"
+
+
+@dataclass
+class ModelConfig:
+    """The network (SPEC 1)."""
+
+    name: str = "samsod"
+    """which registered model"""
+    size: Literal["micro", "tiny", "small", "base_plus", "large"] = "large"
+    """SAM2's Hiera size; micro is ours, for training from scratch and for tests"""
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    decoder_width: int = 256
+    """channels of the neck's output and of the mask decoder; SAM2's weights need 256"""
+    weights: str = ""
+    """Meta's SAM2 or SAM2.1 checkpoint of that size (sam2.1_hiera_large.pt); empty: random weights"""
+    init_from: str = ""
+    """a samsod checkpoint whose weights (only) training starts from"""
+    image_size: int = 512
+    """side of the square input in pixels, a multiple of 32"""
+    modalities: Literal["rgb-thermal", "rgb"] = "rgb-thermal"
+    """rgb leaves the thermal stream out (first row of the paper's Table III)"""
+    unimodal_supervision: bool = True
+    """decode and supervise the RGB and the thermal stream on their own too (Eq. 6, 7)"""
+    dense_prompt: bool = True
+    """add SAM2's no-mask embedding before the decoder, as SAM2 does; the released code does not"""
+    freeze_encoder: bool = True
+    """keep trunk and neck as they are; false trains them as a fourth parameter group"""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        if self.image_size < 64 or self.image_size % 32:
+            yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
+        if self.decoder_width < 32 or self.decoder_width % 32:
+            yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
+        if self.weights and self.decoder_width != 256:
+            yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
+
+
+@dataclass
+class LossConfig:
+    """The loss on each prediction (SPEC 2)."""
+
+    name: str = "weighted_iou_bce"
+    """which registered loss"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """keyword arguments of the loss"""
+
+
+@dataclass
+class TrainConfig:
+    """The recipe (SPEC 4)."""
+
+    batch_size: int = 4
+    """images per optimizer step over all ranks together"""
+    accumulate: int = 1
+    """micro-batches each rank's share of the batch is cut into, to save memory; the result stays the same"""
+    epochs: int = 45
+    """passes over the training set"""
+    steps: int = 0
+    """stop after so many optimizer steps instead; 0: after the epochs"""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """PyTorch's Adam or AdamW"""
+    lr: float = 1e-3
+    """learning rate"""
+    weight_decay: float = 0.0
+    """weight decay of the optimizer"""
+    schedule: Literal["constant", "poly"] = "constant"
+    """poly lowers the rate as (1 - step/steps)^0.9"""
+    clip_norm: float = 0.0
+    """clip the merged gradient's norm; 0: never"""
+    log_every: int = 20
+    """steps between log lines"""
+    eval_every: int = 1
+    """epochs between evaluations on the validation sets; 0: only at the end"""
+    checkpoint_every: int = 1
+    """epochs between checkpoints; one is always written at the end"""
+    checkpoint_steps: int = 0
+    """optimizer steps between further checkpoints; 0: none"""
+    tensorboard: bool = False
+    """also write the logged figures for TensorBoard, an optional extra"""
+    keep: int = 2
+    """how many of the last checkpoints stay; the best one stays too"""
+    best_metric: Literal["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"] = "S"
+    """metric on the validation sets that chooses checkpoints/best.pt"""
+    resume: str = "auto"
+    """auto: go on from the newest checkpoint in output, if any; never: start anew in an empty output; or a file"""
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        for key in ("batch_size", "accumulate", "epochs", "log_every", "checkpoint_every", "keep"):
+            if getattr(self, key) < 1:
+                yield key, f"expected at least 1, found {getattr(self, key)}"
+        for key in ("steps", "lr", "weight_decay", "clip_norm", "eval_every", "checkpoint_steps"):
+            if getattr(self, key) < 0:
+                yield key, f"expected 0 or more, found {getattr(self, key)}"
+
+
+@dataclass
+class EngineConfig:
+    """How the machine is used."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU when there is one"""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """autocast type of the forward pass; parameters, losses and gradient rows stay float32"""
+    reduce_dtype: Literal["fp32", "bf16"] = "fp32"
+    """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
+    gradient_rule: Literal["pcgrad", "sum"] = "pcgrad"
+    """how the losses' gradients are merged per parameter group: PCGrad (Eq. 11-16), or their plain sum (Eq. 8)"""
+
+
+@dataclass
+class TestConfig:
+    """Testing and the saved saliency maps."""
+
+    __test__ = False  # pytest: not a test class
+
+    batch_size: int = 1
+    """images per forward pass and rank"""
+    normalize_maps: bool = True
+    """stretch every saved map to 0-255, as the released code does"""
+    streams: bool = False
+    """also score the fusion, RGB-only and thermal-only predictions, into streams.json"""
+    contact_sheet: int = 8
+    """pairs on the picture contact_sheet.png; 0: none"""
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        if self.batch_size < 1:
+            yield "batch_size", f"expected at least 1, found {self.batch_size}"
+        if self.contact_sheet < 0:
+            yield "contact_sheet", f"expected 0 or more, found {self.contact_sheet}"
+
+
+@dataclass
+class Config:
+    """Everything a run depends on."""
+
+    output: str = "output/run"
+    """folder of the run: config.yaml, log.txt, metrics.jsonl, checkpoints/"""
+    seed: int = 0
+    """seed of weights, shuffling, augmentation and gradient surgery"""
+    imports: list[str] = field(default_factory=list)
+    """your own modules or .py files to import first, so that what they register can be named"""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        if self.seed < 0:
+            yield "seed", f"expected 0 or more, found {self.seed}"
+
+
+def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
+    """Reads a config file, lays the `key.path=value` overrides on it and checks everything.
+
+    Args:
+        path: The file, or several, each laid over those before it.
+        overrides: Settings of the command line.
+
+    Raises:
+        UserError: One line per fault: unknown keys with the nearest known one, wrong types, duplicates, ranges.
+    """
+    faults: list[str] = []
+    paths = [path] if isinstance(path, (str, Path)) else path
+    tree = functools.reduce(merge, (read_tree(Path(item), faults) for item in paths))
+    for override in overrides:
+        apply_override(tree, override, faults)
+    config = build(Config, tree, faults)
+    if faults:
+        raise UserError("\n".join(faults))
+    config.output, config.train.resume = expand(config.output), expand(config.train.resume)
+    config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
+    return config
+
+
+def expand(path: str) -> str:
+    """A path with `~` resolved, which no shell does after an equals sign."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def to_yaml(config: Any, docs: bool = False) -> str:
+    """The config as YAML that `load_config` reads back to an equal one; with `docs` every key is explained."""
+    return "\n".join(_yaml_lines(config, docs, "")) + "\n"
+
+
+def _yaml_lines(config: Any, docs: bool, indent: str) -> Iterator[str]:
+    notes = _field_docs(type(config)) if docs else {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.name in notes:
+            yield f"{indent}# {notes[item.name]}"
+        if dataclasses.is_dataclass(value):
+            yield f"{indent}{item.name}:"
+            yield from _yaml_lines(value, docs, indent + "  ")
+        else:
+            # JSON is YAML, and its quoted strings cannot be taken for numbers.
+            yield f"{indent}{item.name}: {json.dumps(value, default=dataclasses.asdict)}"
+
+
+def _field_docs(kind: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    docs = {}
+    for statement, following in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert isinstance(statement.target, ast.Name) and isinstance(following.value, ast.Constant)
+            docs[statement.target.id] = " ".join(str(following.value.value).split())
+    return docs

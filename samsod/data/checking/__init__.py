@@ -1,0 +1,1 @@
+"""Whether data sets can be used, and what is wrong with them."""

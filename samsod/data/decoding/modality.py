@@ -1,0 +1,107 @@
+"""Reading the second modality as it is stored: thermal or depth, integers or temperatures, with pixels missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samsod.config.data_schema import ThermalConfig
+from samsod.data.decoding.images import Bytes, Mask, cv2, decode_stored, shrink
+from samsod.utils.errors import UserError
+
+
+def read_thermal(path: str | Path, config: ThermalConfig, reduce: int = 1) -> Bytes:
+    """Reads a thermal (or depth) image of one channel or three (pseudo-colour), whatever it is stored in.
+
+    One channel is repeated to three, alpha is dropped. 8-bit values stay as they are unless there is a
+    `config.range`; 16-bit and floating-point ones become 255 · (value - low) / (high - low), clipped and rounded,
+    with low and high the image's own extremes (0 everywhere in a constant image) or the range. Then come
+    `config.invert` and, where there is no reading, `config.fill`: an image without any reading is black.
+
+    Args:
+        path: The file.
+        config: How its values are to be taken.
+        reduce: Both sides are divided by it, if they are multiples of it.
+
+    Returns:
+        uint8, H×W×3, red first.
+
+    Raises:
+        UserError: The file is missing, empty, not an image, truncated or damaged; or its values have no natural
+            range and `config` gives none. One line that names it.
+    """
+    path = Path(path)
+    early = config.missing is None  # else averaging would mix missing values into their neighbours
+    image, left = decode_stored(path, reduce if early else 1)
+    result = _to_8_bits(path, image, config)
+    colour = cv2.cvtColor(result, cv2.COLOR_GRAY2RGB if result.ndim == 2 else cv2.COLOR_BGR2RGB)
+    return shrink(colour.astype(np.uint8, copy=False), left if early else reduce)
+
+
+def _to_8_bits(path: Path, image: npt.NDArray[Any], config: ThermalConfig) -> Bytes:
+    missing = _missing(image, config.missing)
+    if image.dtype == np.uint8 and not config.range:
+        result: Bytes = image.copy() if missing is not None else image
+    else:
+        result = _stretched(image, missing, *_bounds(path, image, missing, config))
+    if config.invert:
+        result = cv2.bitwise_not(result).astype(np.uint8, copy=False)
+    if missing is not None:
+        result[missing] = 0 if config.fill == "zero" or missing.all() else _nearest(result, missing)
+    return result
+
+
+def _missing(image: npt.NDArray[Any], value: float | None) -> Mask | None:
+    """Where there is no reading, H×W; None when there is one everywhere."""
+    absent = []
+    if image.dtype.kind == "f":
+        absent.append(_pixels(~np.isfinite(image), np.any))
+    if value is not None:
+        absent.append(_pixels(image == value, np.all))
+    missing: Mask = np.logical_or.reduce(absent) if absent else np.zeros((), np.bool_)
+    return missing if missing.any() else None
+
+
+def _pixels(of_values: Mask, over_channels: Callable[..., Any]) -> Mask:
+    pixels: Mask = of_values if of_values.ndim == 2 else over_channels(of_values, axis=2)
+    return pixels
+
+
+def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: ThermalConfig) -> tuple[float, float]:
+    """The values that become 0 and 255."""
+    if config.scale == "image":
+        readings = image if missing is None else image[~missing]
+        return (float(readings.min()), float(readings.max())) if readings.size else (0.0, 0.0)
+    if config.range:
+        return config.range[0], config.range[1]
+    if image.dtype == np.uint16:
+        return 0.0, 65535.0
+    raise UserError(
+        f"{path}: holds {image.dtype} values, and data.thermal.scale is fixed: "
+        "say in data.thermal.range which of them become 0 and 255"
+    )
+
+
+def _stretched(image: npt.NDArray[Any], missing: Mask | None, low: float, high: float) -> Bytes:
+    exact = np.result_type(image.dtype, np.float32)
+    values = image.astype(exact)
+    if missing is not None:
+        values[missing] = low
+    values -= exact.type(low)
+    values *= exact.type(255 / (high - low) if high > low else 0)
+    return np.rint(np.clip(values, 0, 255, out=values), out=values).astype(np.uint8)
+
+
+def _nearest(image: Bytes, missing: Mask) -> npt.NDArray[np.uint8]:
+    """The reading nearest to every missing pixel (by OpenCV's distance transform, exact to some hundredths)."""
+    _, labels = cv2.distanceTransformWithLabels(
+        missing.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    readings = np.empty((int(labels.max()) + 1, *image.shape[2:]), np.uint8)
+    readings[labels[~missing]] = image[~missing]
+    nearest: npt.NDArray[np.uint8] = readings[labels[missing]]
+    return nearest

@@ -1,0 +1,126 @@
+"""The data sets a config lists: found on disk, fit for what they are listed for, and rid of bad pairs when asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from samsod.config import Config
+from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data.checking.check import CheckedSet, check_set
+from samsod.data.sources.catalog import FoundSet, PairSet, hold_out, look_up, whole_set
+from samsod.data.sources.families import find_family
+from samsod.modeling.losses import build_loss
+from samsod.utils import distributed
+from samsod.utils.errors import UserError
+from samsod.utils.progress import progress
+
+
+class Sets(NamedTuple):
+    """Sets that can be used, and lines about them for the log."""
+
+    sets: list[PairSet]
+    remarks: list[str]
+
+
+class TrainingSets(NamedTuple):
+    """What is trained on, what the best epoch is chosen on (perhaps nothing), and lines about both for the log."""
+
+    train: list[PairSet]
+    val: list[PairSet]
+    remarks: list[str]
+
+
+def training_sets(config: Config) -> TrainingSets:
+    """The sets to train on and those to validate on; nothing is held out of a set with scribbles.
+
+    Raises:
+        UserError: No training set, or one that cannot be used; or one with scribbles under a loss that takes all that
+            is not labelled for background, or with nothing to validate on.
+    """
+    data = config.data
+    if not data.train:
+        raise UserError("data.train: lists no data set")
+    scribbles = [item.name or item.family for item in data.train if find_family(item).scribbles]
+    if scribbles and not getattr(build_loss(config.loss), "partial_labels", False):
+        raise UserError(
+            f"data.train: {' and '.join(scribbles)} has scribbles, and the loss {config.loss.name} would take all that "
+            "is not labelled for background; set loss.name to scribble"
+        )
+    if len(scribbles) == len(data.train) and data.holdout and not data.val:
+        raise UserError(
+            f"data.train: {' and '.join(scribbles)} has scribbles, which no held-out part can be scored by; set "
+            "data.val to a set with full masks, or data.holdout=0 and take the last checkpoint"
+        )
+    train = find_sets(data.train, data)
+    if data.val:
+        val = scored_sets(data.val, data, "data.val")
+        return TrainingSets(train.sets, val.sets, train.remarks + val.remarks)
+    shares = [0.0 if pairs.partial_labels else data.holdout for pairs in train.sets]
+    parts = [(pairs.name, *hold_out(pairs.triplets, share)) for pairs, share in zip(train.sets, shares, strict=True)]
+    kept = [PairSet(name, kept) for name, kept, _ in parts]
+    return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
+
+
+def scored_sets(items: Sequence[DatasetConfig], data: DataConfig, key: str) -> Sets:
+    """The sets of a list in the config that predictions are scored on.
+
+    Raises:
+        UserError: One cannot be used, or has scribbles: a saliency map cannot be scored by them.
+    """
+    faults = [
+        f"{key}: {item.name or item.family} has scribbles, which no saliency map can be scored by; name a set with "
+        "full masks"
+        for item in items
+        if find_family(item).scribbles
+    ]
+    if faults:
+        raise UserError("\n".join(faults))
+    return find_sets(items, data)
+
+
+def find_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
+    """The sets of a list in the config, the same on all ranks.
+
+    With `data.skip_bad` rank 0 reads every file first, and the pairs that are incomplete or cannot be read are left
+    out, counted and listed in the remarks.
+
+    Raises:
+        UserError: A set cannot be used; with `data.skip_bad`, not even a part of it.
+    """
+    if not data.skip_bad:
+        found = [look_up(item, data.root) for item in items]
+        return Sets([whole_set(one) for one in found], [line for one in found for line in _count_remark(one)])
+    outcome: Sets | str = ""
+    if distributed.is_main():
+        try:
+            outcome = _usable_sets(items, data)
+        except UserError as error:
+            outcome = str(error)
+    outcome = distributed.gather_objects(outcome)[0]
+    if isinstance(outcome, str):
+        raise UserError(outcome)
+    return outcome
+
+
+def _usable_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
+    checked = [check_set(look_up(item, data.root), data.thermal, 0, progress) for item in items]
+    spoilt = [f"{one.found.layout.root}: no pair can be used: {one.faults[0]}" for one in checked if not one.usable]
+    if spoilt:
+        raise UserError("\n".join(spoilt))
+    remarks = [line for one in checked for line in (*_count_remark(one.found), *_left_out(one))]
+    return Sets([PairSet(one.found.pairs.name, one.usable) for one in checked], remarks)
+
+
+def _count_remark(found: FoundSet) -> Iterator[str]:
+    count = len(found.pairs.triplets)
+    if found.published not in (None, count):
+        yield f"note: {found.label} has {count} pairs, {found.published} as published"
+
+
+def _left_out(checked: CheckedSet) -> Iterator[str]:
+    incomplete = {one.stem for one in checked.found.unmatched}
+    total = len(checked.facts) + len(incomplete)
+    if total > len(checked.usable):
+        yield f"data.skip_bad: {total - len(checked.usable)} of the {total} pairs of {checked.found.label} are left out"
+        yield from (f"left out: {fault}" for fault in checked.faults)

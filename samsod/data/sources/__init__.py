@@ -1,0 +1,1 @@
+"""Data sets as they lie on disk: families, layouts, and files paired by stem."""

@@ -1,0 +1,83 @@
+"""Folders of images: their files by stem, and sub-folders by names that differ in writing only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from samsod.utils.errors import UserError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The images of a folder by stem, in the order of their names; other files and hidden ones are passed over.
+
+    Raises:
+        UserError: The folder holds no image, or some of one stem; one line for each such stem.
+    """
+    files: dict[str, Path] = {}
+    faults = []
+    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_file()):
+        stem, ending = os.path.splitext(name)
+        if name.startswith(".") or ending.lower() not in ENDINGS:
+            continue
+        if stem in files:
+            faults.append(f"{folder}: two files of the same stem: {files[stem].name} and {name}")
+        files[stem] = folder / name
+    if not files:
+        faults.append(f"{folder}: holds no image ({', '.join(ENDINGS)})")
+    if faults:
+        raise UserError("\n".join(faults))
+    return files
+
+
+def find_subfolder(folder: Path, name: str) -> Path:
+    """The folder in `folder` that is called `name`, but for case, hyphens, underscores and blanks.
+
+    Raises:
+        UserError: There is none, or more than one; the line says what there is.
+    """
+    found = children(folder, [name])
+    if not found:
+        raise UserError(f"{folder}: no folder {name} in it; {what_is_in(folder)}")
+    return found[0]
+
+
+def children(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The sub-folders that go by one of the names, in the order of the names.
+
+    Raises:
+        UserError: Two go by the same name.
+    """
+    there = subfolders(folder)
+    chosen: list[Path] = []
+    for name in names:
+        found = [path for path in there if folder_key(path.name) == folder_key(name) and path not in chosen]
+        if len(found) > 1:
+            raise UserError(f"{folder}: cannot choose between {found[0].name} and {found[1].name}")
+        chosen += found
+    return chosen
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def what_is_in(folder: Path) -> str:
+    """Which sub-folders there are, for messages."""
+    names = [path.name for path in subfolders(folder)]
+    return f"there are: {some_of(names, 20)}" if names else "it has no sub-folders"
+
+
+def folder_key(name: str) -> str:
+    """What is compared of a folder's name: VT5000-Train, vt5000_train and VT5000Train are one."""
+    return re.sub(r"[-_ ]", "", name.lower())
+
+
+def some_of(names: Sequence[str], shown: int = 5) -> str:
+    """The first few of many names, and how many more there are."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -1,0 +1,133 @@
+"""Which data sets lie in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from samsod.config.data_schema import DatasetConfig
+from samsod.data.sources.catalog import FoundSet, look_up
+from samsod.data.sources.families import FAMILIES, Family, family_named
+from samsod.data.sources.folders import subfolders
+from samsod.data.sources.layout import Absent, NoPlace, bears_name, find_layout
+from samsod.utils.errors import UserError
+
+
+@dataclass
+class Recognised:
+    """What was found in a folder.
+
+    Attributes:
+        thermal: The folder of the second modality that was asked for.
+        sets: The sets and parts of sets whose folders are all there.
+        faults: One line for every set that is there and cannot be paired.
+        notes: One line for every part of a set, and every folder, that was not recognised.
+    """
+
+    thermal: str = ""
+    sets: list[FoundSet] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def recognise(root: Path, family_name: str = "", thermal: str = "") -> Recognised:
+    """Finds every set of the catalog in a folder as training would with `data.root` there, and other RGB/T/GT trees.
+
+    The folder may also be a set itself, and those in it trees of one's own, which are families `folders` and
+    `scribbles`.
+
+    Args:
+        root: The folder.
+        family_name: The one family to look for; empty: all.
+        thermal: Folder of the second modality in every set; empty: the usual names are tried.
+
+    Raises:
+        UserError: No such folder or family, or nothing was recognised.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder")
+    families = [family_named(family_name)] if family_name else list(FAMILIES.values())
+    published = [family for family in families if family.folders]
+    # With a folder for the labelled region beside it, what could be a mask is taken for strokes.
+    own = sorted((family for family in families if not family.folders), key=lambda family: not family.scribbles)
+    found = Recognised(thermal)
+    for family in published:
+        _find_published(found, family, root, wanted=bool(family_name))
+    if own and not _at_home(found, root) and not _find_own(found, own, root):
+        _find_own_below(found, own, root)
+    if not found.sets and not found.faults:
+        there = ", ".join(path.name for path in subfolders(root)[:20]) or "no folders"
+        named = ", ".join(family.folders[0] for family in FAMILIES.values() if family.folders)
+        raise UserError(f"{root}: no data set is recognised ({named}, or folders RGB, T and GT); it holds {there}")
+    return found
+
+
+def _find_published(found: Recognised, family: Family, root: Path, wanted: bool) -> None:
+    # The folder itself comes first where it has the set's name, and is looked at last where the set was asked for.
+    itself = bears_name(root, family)
+    places = [str(root)] * itself + [""] + [str(root)] * (wanted and not itself)
+    configs = {
+        split: [DatasetConfig(family.name, split, place, thermal=found.thermal) for place in places]
+        for split in family.splits
+    }
+    tried = {split: _first_that_fits(configs[split], family, root) for split in family.splits}
+    absent = {split: result for split, result in tried.items() if isinstance(result, Absent)}
+    for config in tried.values():
+        if isinstance(config, DatasetConfig):
+            _add(found, config, root)
+    found.faults += [str(fault) for fault in absent.values() if not isinstance(fault, NoPlace)]
+    missing = {split: fault for split, fault in absent.items() if isinstance(fault, NoPlace)}
+    if len(missing) < len(tried):
+        found.notes += [f"{family.folders[0]}: the {split} part was not found" for split in missing]
+    elif wanted or any(bears_name(folder, family) for folder in (root, *subfolders(root))):
+        found.faults.append(str(next(iter(missing.values()))))
+
+
+def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -> DatasetConfig | Absent:
+    """The first config whose folders are all there, or why the first of all does not fit."""
+    absent: list[Absent] = []
+    for config in configs:
+        try:
+            find_layout(config, family, str(root))
+            return config
+        except Absent as fault:
+            absent.append(fault)
+        except UserError:
+            return config  # to be met again, and reported, when its files are paired
+    return absent[0]
+
+
+def _find_own(found: Recognised, families: list[Family], root: Path) -> bool:
+    name = root.resolve().name
+    for family in families:
+        configs = [DatasetConfig(family.name, split, str(root), name, thermal=found.thermal) for split in family.splits]
+        fitting = [config for config in configs if isinstance(_first_that_fits([config], family, root), DatasetConfig)]
+        # With its parts below the folders of images, the whole seems to fit too.
+        fitting = [config for config in fitting if config.split] or fitting
+        for config in fitting:
+            _add(found, config, root)
+        if fitting:
+            return True
+    return False
+
+
+def _find_own_below(found: Recognised, families: list[Family], root: Path) -> None:
+    taken = [path for one in found.sets for path in one.layout.folders.values()]
+    for folder in subfolders(root):
+        known = any(bears_name(folder, family) for family in FAMILIES.values())
+        if known or any(path.is_relative_to(folder) for path in taken) or _find_own(found, families, folder):
+            continue
+        config = DatasetConfig("folders", root=str(folder))
+        found.notes.append(f"not taken for a data set: {_first_that_fits([config], FAMILIES['folders'], root)}")
+
+
+def _add(found: Recognised, config: DatasetConfig, root: Path) -> None:
+    try:
+        found.sets.append(look_up(config, str(root)))
+    except UserError as error:
+        found.faults += str(error).splitlines()
+
+
+def _at_home(found: Recognised, root: Path) -> bool:
+    """Whether the folder itself is one of the sets found."""
+    return any(one.layout.root == root for one in found.sets)

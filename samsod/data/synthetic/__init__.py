@@ -1,0 +1,1 @@
+"""Data that is made: the demo set and scribbles."""

@@ -1,0 +1,235 @@
+"""One kind of table for every comparison: methods against data sets and metrics, as text, Markdown, LaTeX or CSV.
+
+The best figure of a column is marked (`*`, bold) and the second best (`+`, underlined), as the printed digits tell
+them apart: equal ones share the mark. Reported rows stand beside the measured ones without being ranked.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, text_table, with_arrow
+
+COSTS = {"params_M": "params (M)", "flops_G": "FLOPs (G)", "fps": "FPS", "memory_GiB": "memory (GiB)"}
+"""Headings of the usual costs, in order; others go by their own names, after these."""
+
+REPORTED_DIGITS = 3
+"""What papers print; figures taken from them get no zeros appended beyond."""
+
+_LATEX = {character: f"\\{character}" for character in "#$%&_{}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$"}
+
+Style = Callable[[str, str, int], str]
+"""Makes a cell of a figure, its spread and its place: 1 best, 2 second best, 0 neither."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in a comparison."""
+
+    method: str
+    scores: Mapping[str, Mapping[str, float]]
+    """Data set -> metric -> figure; those it lacks print "-"."""
+    spread: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Standard deviations over seeds, in the same order; printed as "± .004"."""
+    reported: bool = False
+    """Figures of a paper: marked so, and not ranked unless asked for."""
+    cost: Mapping[str, float] = field(default_factory=dict)
+    """What the method takes, by the keys of `COSTS` or others."""
+    signed: bool = False
+    """Differences: printed with a sign, never ranked."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table and how it is printed.
+
+    Attributes:
+        rows: The methods, in order.
+        metrics: Which metrics and in which order; by default all there are, in the order of `tables.METRICS`.
+        digits: Digits after the point.
+        rank_reported: Let reported figures compete for best and second.
+    """
+
+    rows: Sequence[Row]
+    metrics: Sequence[str] | None = None
+    digits: int = 4
+    rank_reported: bool = False
+
+    def text(self) -> str:
+        """For a terminal: a line for each method under every data set, best `*` and second `+`."""
+        datasets, metrics, costs = self._datasets(), self._metrics(), self._costs()
+        heading = ["set", "method", *map(with_arrow, metrics), *(COSTS.get(cost, cost) for cost in costs)]
+        lines = []
+        for dataset in datasets:
+            columns = [self._column(dataset, metric, _as_text) for metric in metrics]
+            columns += [self._cost_column(cost, _as_text) for cost in costs]
+            for row, *cells in zip(self.rows, *columns, strict=True):
+                if dataset in row.scores:
+                    lines.append([dataset, _name(row), *cells])
+        table = text_table(heading, lines, left=2)
+        return f"{table}\n* best, + second best" if sum(map(self._is_ranked, self.rows)) > 1 else table
+
+    def markdown(self) -> str:
+        """A GitHub table: a line for each method, best bold, second underlined."""
+        names = [_escaped_markdown(_name(row)) for row in self.rows]
+        heading = ["method"]
+        columns = []
+        for dataset in self._datasets():
+            for metric in self._metrics():
+                heading.append(f"{_escaped_markdown(dataset)} {with_arrow(metric)}")
+                columns.append(self._column(dataset, metric, _as_markdown))
+        for cost in self._costs():
+            heading.append(_escaped_markdown(COSTS.get(cost, cost)))
+            columns.append(self._cost_column(cost, _as_markdown))
+        lines = [heading, ["---", *["---:"] * len(columns)], *zip(names, *columns, strict=True)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def latex(self) -> str:
+        r"""A `tabular` that needs no package: data sets over their metrics, best `\textbf`, second `\underline`."""
+        datasets, metrics, costs = self._datasets(), self._metrics(), self._costs()
+        over = [f"\\multicolumn{{{len(metrics)}}}{{c}}{{{_escaped_latex(dataset)}}}" for dataset in datasets]
+        under = [_escaped_latex(metric) + _latex_arrow(metric) for metric in metrics] * len(datasets)
+        titles = [_escaped_latex(COSTS.get(cost, cost)) for cost in costs]
+        columns = [self._column(dataset, metric, _as_latex) for dataset in datasets for metric in metrics]
+        columns += [self._cost_column(cost, _as_latex) for cost in costs]
+        names = [_escaped_latex(_name(row)) for row in self.rows]
+        lines = [f"\\begin{{tabular}}{{l{'r' * len(columns)}}}", "\\hline"]
+        lines += [" & ".join(["", *over, *[""] * len(costs)]) + r" \\"]
+        lines += [" & ".join(["Method", *under, *titles]) + r" \\", "\\hline"]
+        lines += [" & ".join(cells) + r" \\" for cells in zip(names, *columns, strict=True)]
+        return "\n".join([*lines, "\\hline", "\\end{tabular}"])
+
+    def csv(self) -> str:
+        """Every figure with all its digits: a line for each method and data set; `_std` columns hold the spread."""
+        metrics, costs = self._metrics(), self._costs()
+        spreads = [m for m in metrics if any(m in by_metric for row in self.rows for by_metric in row.spread.values())]
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["method", "kind", "set", "images", *metrics, *(f"{m}_std" for m in spreads), *costs])
+        for row in self.rows:
+            kind = "difference" if row.signed else "reported" if row.reported else "measured"
+            for dataset, scores in row.scores.items():
+                spread = row.spread.get(dataset, {})
+                figures = [scores.get(m, "") for m in ("images", *metrics)] + [spread.get(m, "") for m in spreads]
+                writer.writerow([row.method, kind, dataset, *figures, *(row.cost.get(c, "") for c in costs)])
+        return buffer.getvalue()
+
+    def _datasets(self) -> list[str]:
+        return _in_order(dataset for row in self.rows for dataset in row.scores)
+
+    def _metrics(self) -> list[str]:
+        there = _in_order(metric for row in self.rows for scores in row.scores.values() for metric in scores)
+        if self.metrics is not None:
+            return list(self.metrics)
+        return [m for m in METRICS if m in there] + [m for m in there if m not in (*METRICS, "images")]
+
+    def _costs(self) -> list[str]:
+        there = _in_order(cost for row in self.rows for cost in row.cost)
+        return [cost for cost in COSTS if cost in there] + [cost for cost in there if cost not in COSTS]
+
+    def _is_ranked(self, row: Row) -> bool:
+        return not row.signed and (self.rank_reported or not row.reported)
+
+    def _column(self, dataset: str, metric: str, style: Style) -> list[str]:
+        """The cells of a metric, top to bottom."""
+        figures = [self._figure(row, row.scores.get(dataset, {}).get(metric)) for row in self.rows]
+        ranked = [
+            float(figure) if self._is_ranked(row) and figure not in ("-", "nan") else None
+            for row, figure in zip(self.rows, figures, strict=True)
+        ]
+        places = _places(ranked, is_better_when_smaller(metric))
+        cells = []
+        for row, figure, place in zip(self.rows, figures, places, strict=True):
+            spread = row.spread.get(dataset, {}).get(metric)
+            deviation = "" if spread is None or figure == "-" else f" ± {self._spread(spread)}"
+            cells.append(style(figure, deviation, place))
+        return cells
+
+    def _figure(self, row: Row, value: float | None) -> str:
+        if value is None:
+            return "-"
+        if row.signed:
+            return _signed(f"{value:+.{self.digits}f}")
+        text = f"{value:.{self.digits}f}"
+        if row.reported:
+            while text.endswith("0") and len(text.partition(".")[2]) > REPORTED_DIGITS:
+                text = text[:-1]
+        return text
+
+    def _spread(self, value: float) -> str:
+        text = f"{value:.{self.digits}f}"
+        return text[1:] if text.startswith("0.") else text
+
+    def _cost_column(self, cost: str, style: Style) -> list[str]:
+        return [style(_cost(row.cost.get(cost), row.signed), "", 0) for row in self.rows]
+
+
+def difference(measured: Row, reported: Row) -> Row:
+    """Measured minus reported, of the figures both have; a row to put below the two."""
+
+    def minus(mine: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+        return {name: value - other[name] for name, value in mine.items() if name in other and name != "images"}
+
+    shared = [dataset for dataset in measured.scores if dataset in reported.scores]
+    scores = {dataset: minus(measured.scores[dataset], reported.scores[dataset]) for dataset in shared}
+    return Row("difference", scores, cost=minus(measured.cost, reported.cost), signed=True)
+
+
+def _places(values: Sequence[float | None], ascending: bool) -> list[int]:
+    """1 for the best, 2 for the second best, 0 for the others; equal values share a place, one alone has none."""
+    there = [value for value in values if value is not None]
+    order = sorted(set(there), reverse=not ascending)[:2] if len(there) > 1 else []
+    return [order.index(value) + 1 if value is not None and value in order else 0 for value in values]
+
+
+def _name(row: Row) -> str:
+    return f"{row.method} (reported)" if row.reported else row.method
+
+
+def _cost(value: float | None, signed: bool) -> str:
+    if value is None:
+        return "-"
+    digits = 1 if math.isnan(value) or abs(value) >= 10 else 2
+    return _signed(f"{value:+.{digits}f}") if signed else f"{value:.{digits}f}"
+
+
+def _signed(text: str) -> str:
+    """No sign for what is printed as zero."""
+    return text[1:] if not re.search("[1-9a-z]", text) else text
+
+
+def _as_text(figure: str, spread: str, place: int) -> str:
+    return f"{figure}{spread}{('', '*', '+')[place]}" if place else f"{figure}{spread} "
+
+
+def _as_markdown(figure: str, spread: str, place: int) -> str:
+    return (figure, f"**{figure}**", f"<u>{figure}</u>")[place] + spread
+
+
+def _as_latex(figure: str, spread: str, place: int) -> str:
+    plain = figure if figure[0] not in "+-" or figure == "-" else f"${figure}$"  # a minus, not a hyphen
+    marked = (plain, f"\\textbf{{{figure}}}", f"\\underline{{{figure}}}")[place]
+    return marked + spread.replace("±", r"$\pm$")
+
+
+def _latex_arrow(metric: str) -> str:
+    return r" $\downarrow$" if is_better_when_smaller(metric) else r" $\uparrow$"
+
+
+def _escaped_latex(name: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in name)
+
+
+def _escaped_markdown(name: str) -> str:
+    return re.sub(r"([\\|*_`<\[\]])", r"\\\1", name)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,1 @@
+"""The parts of SAM2 that samsod uses: the only folder that imports `sam2`."""

@@ -1,0 +1,109 @@
+"""Ranks: the process group of torchrun, or none when a tool was started with plain python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from samsod.utils.errors import UserError
+
+
+def rank() -> int:
+    """This process's rank; 0 when alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of ranks; 1 when alone."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """True on rank 0, which alone prints and writes files."""
+    return rank() == 0
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of this rank for `engine.device`; on several GPUs the one of torchrun's LOCAL_RANK.
+
+    Raises:
+        UserError: A GPU is asked for and there is none, or there are more ranks than GPUs.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("engine.device is cuda, but PyTorch finds no GPU")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= torch.cuda.device_count():
+        raise UserError(f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+    return torch.device("cuda", local)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins torchrun's process group (NCCL on GPUs, gloo on CPUs) while the block runs, if there is one to join."""
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device, **_fresh_store())
+    else:
+        dist.init_process_group("gloo", **_fresh_store())
+    yield
+    # Not after an exception: NCCL's goodbye waits for all ranks, and the others may never say it.
+    dist.destroy_process_group()
+
+
+def _fresh_store() -> dict[str, Any]:
+    """After a restart on one machine, a corner of torchrun's store where the ranks before left no addresses.
+
+    torchrun keeps one store over its restarts, and gloo would dial the dead. (Over several machines the agents count
+    their restarts apart, so there the store must be made anew: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.)
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    store, rank, world_size = next(rendezvous("env://"))
+    return {"store": dist.PrefixStore(f"attempt_{attempt}", store), "rank": rank, "world_size": world_size}
+
+
+def all_reduce_mean(tensor: Tensor) -> None:
+    """Averages a tensor over the ranks, in place."""
+    if dist.is_initialized() and world_size() > 1:
+        dist.all_reduce(tensor)
+        tensor /= world_size()
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """The `item` of every rank, in rank order, on every rank."""
+    if world_size() == 1:
+        return [item]
+    items: list[Any] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items
+
+
+def check_agreement(mine: Mapping[str, Any]) -> None:
+    """All ranks must start alike, or they would train apart in silence.
+
+    Raises:
+        UserError: On every rank, naming one that differs from this one, and in what.
+    """
+    for other, theirs in enumerate(gather_objects(mine)):
+        differing = " and ".join(name for name in mine if mine[name] != theirs[name])
+        if differing:
+            raise UserError(f"rank {other} starts with another {differing} than rank {rank()}")
+
+
+def barrier() -> None:
+    """Waits for all ranks."""
+    if world_size() > 1:
+        dist.barrier()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from samsod.benchmarks.cost import cost, cost_table
+from samsod.config import ModelConfig
+from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
+from samsod.modeling.samsod import Prediction, SaliencyModel, Samsod
+
+
+class Attention(SaliencyModel):
+    """One attention with 3 heads: 20 queries, 50 keys, 8 channels of Q and 6 of V."""
+
+    def forward(self, rgb: Tensor, thermal: Tensor | None = None) -> Prediction:
+        q, k, v = rgb.new_zeros(2, 3, 20, 8), rgb.new_zeros(2, 3, 50, 8), rgb.new_zeros(2, 3, 50, 6)
+        return Prediction(rgb=self.last(nn.functional.scaled_dot_product_attention(q, k, v)))
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.last = nn.Linear(6, 5, bias=False)
+
+    def parameter_groups(self) -> ParameterGroups:
+        return ParameterGroups([ParameterGroup("all", list(self.parameters()), ("rgb",))])
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        return {"last": [self.last]}
+
+
+def test_attention_is_two_matrix_products() -> None:
+    figures = cost(Attention(ModelConfig()), 64)
+    linear = 2 * 3 * 20 * 6 * 5
+    assert figures["macs_fvcore"] == linear
+    assert figures["macs_with_attention"] == linear + 2 * 3 * (20 * 50 * 8 + 20 * 50 * 6)
+    assert figures["params"] == figures["params_trainable"] == 30
+
+
+def test_parts_add_up(model_config: ModelConfig) -> None:
+    figures = cost(Samsod(replace(model_config, freeze_encoder=True)), 64)
+    parts = figures["parts"]
+    assert sum(part["params"] for part in parts.values()) == figures["params"]
+    assert sum(part["params_trainable"] for part in parts.values()) == figures["params_trainable"]
+    assert parts["trunk"]["params_trainable"] == parts["neck"]["params_trainable"] == 0
+    outside = figures["macs_with_attention"] - sum(part["macs_with_attention"] for part in parts.values())
+    assert 0 <= outside < 0.05 * figures["macs_with_attention"]  # upsampling, positions
+
+
+@pytest.mark.parametrize(("size", "expected"), [("tiny", (32.678, 59.50, 66.96)), ("large", (224.148, 417.11, 446.16))])
+def test_the_papers_figures_come_out(size: str, expected: tuple[float, ...]) -> None:
+    figures = cost(Samsod(ModelConfig(size=size)), 512)  # type: ignore[arg-type]
+    found = (figures["params"] / 1e6, figures["macs_fvcore"] / 1e9, figures["macs_with_attention"] / 1e9)
+    assert tuple(round(value, digits) for value, digits in zip(found, (3, 2, 2), strict=True)) == expected
+    table = cost_table(figures, figures.pop("parts"), size)
+    assert f"{expected[1]:.2f}" in table and "Table I" in table
+
+
+def test_counting_changes_nothing(model_config: ModelConfig) -> None:
+    model = Samsod(model_config).eval()
+    images = torch.randn(2, 1, 3, 64, 64)
+    before = model(*images).fusion
+    cost(model, 64)
+    assert torch.equal(model(*images).fusion, before)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from samsod.benchmarks.data import LARGE, differences, enlarge, import_pillow, make_scenes, run
+from samsod.config.data_schema import DataConfig
+from samsod.data.dataset import PairDataset
+from samsod.data.decoding.images import read_rgb, read_truth
+from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.utils.errors import UserError
+from tests.places import ROOT
+
+pytest.importorskip("PIL")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[Triplet]:
+    return make_scenes(tmp_path_factory.mktemp("scenes") / "made", 2)
+
+
+def test_the_report_has_a_row_for_each_size_and_worker(scenes: list[Triplet]) -> None:
+    report = run({"scenes": scenes}, [64, 96], 1, [0])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if line[:1] == "|"]
+    first, second = rows[2:4], rows[6:]
+    assert [row[:2] for row in first] == [row[:2] for row in second] == [["scenes", "64"], ["scenes", "96"]]
+    assert all(float(cell) > 0 for row in first for cell in row[2:7])
+    assert all(float(cell) > 0 for row in second for cell in row[3:])
+
+
+def test_enlarged_pairs(scenes: list[Triplet], tmp_path: Path) -> None:
+    for triplet in enlarge(scenes, tmp_path / "large"):
+        assert read_rgb(triplet.rgb).shape == (LARGE[1], LARGE[0], 3) and triplet.rgb.suffix == ".jpg"
+        assert read_truth(triplet.ground_truth).shape == (LARGE[1], LARGE[0])
+
+
+def test_the_pipelines_agree_but_for_the_order(scenes: list[Triplet]) -> None:
+    """At sizes that no JPEG is reduced to, resizing first makes Pillow's samples ours."""
+    dataset = PairDataset([PairSet("scenes", tuple(scenes))], 352, DataConfig(), augment=True, seed=0)
+    straight, resized_first = differences(dataset)
+    assert max(resized_first) < 1e-3 and max(straight) < 0.05 and straight.rgb > resized_first.rgb
+
+
+def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(UserError, match=r"^the comparison needs Pillow: pip install pillow$"):
+        import_pillow()
+
+
+def test_arguments_out_of_range() -> None:
+    command = [sys.executable, "tools/bench_data.py", "--pairs", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "error: --pairs, --rounds and --sizes: expected at least 1; --workers: 0 or more\n"

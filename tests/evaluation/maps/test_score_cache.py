@@ -1,0 +1,155 @@
+"""Scores kept by content."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samsod.evaluation.maps import score_cache
+from samsod.evaluation.maps import scoring as maps
+from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
+from samsod.evaluation.maps.scoring import MapPair, MapSet, find_maps, score_maps
+from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.utils.errors import UserError
+from tests.evaluation.maps.test_scoring import GOLDEN, assert_same
+
+
+@pytest.fixture
+def edges(tmp_path: Path) -> list[MapSet]:
+    """Five maps that may be changed."""
+    shutil.copytree(GOLDEN / "soft" / "edges", tmp_path / "maps")
+    shutil.copytree(GOLDEN / "truths" / "edges", tmp_path / "truths")
+    return find_maps({"soft": tmp_path / "maps"}, {"edges": tmp_path / "truths"})
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stems that were scored instead of looked up."""
+    stems: list[str] = []
+
+    def score(pair: MapPair, weighted_f: bool) -> ImageScores:
+        stems.append(pair.stem)
+        return maps.score_pair(pair, weighted_f)
+
+    monkeypatch.setattr(maps, "_score_or_fault", score)
+    return stems
+
+
+def assert_all_same(first: maps.Scores, second: maps.Scores) -> None:
+    for stem, scores in first["soft"]["edges"].items():
+        assert_same(scores, second["soft"]["edges"][stem])
+
+
+def test_a_second_run_scores_nothing(edges: list[MapSet], scored: list[str], tmp_path: Path) -> None:
+    plain = score_maps(edges)
+    first = score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    del scored[:]
+    second = score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    assert scored == []
+    assert_all_same(first, plain)
+    assert_all_same(second, plain)
+
+
+def test_what_changed_is_scored_again(edges: list[MapSet], scored: list[str], tmp_path: Path) -> None:
+    score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    black, border, _, small, _ = edges[0].pairs
+    del scored[:]
+    shutil.copy(GOLDEN / "close" / "edges" / "black.png", black.prediction)
+    shutil.copy(GOLDEN / "truths" / "edges" / "pixel.png", tmp_path / "truths" / "pixel.png")  # the same bytes
+    border.prediction.touch()
+    small.truth.write_bytes(small.truth.read_bytes() + b"\n")  # other bytes
+    assert_all_same(score_maps(edges, cache=ScoreCache(tmp_path / "cache")), score_maps(edges))
+    assert sorted(scored[:2]) == ["black", "small"] and len(scored) == 2 + 5
+
+
+def test_other_code_or_libraries_find_nothing(
+    edges: list[MapSet], scored: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    del scored[:]
+    monkeypatch.setattr(score_cache.np, "__version__", "0.0")
+    score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    assert len(scored) == 5
+
+
+def test_the_weighted_f_measure_is_neither_missing_nor_too_much(
+    edges: list[MapSet], scored: list[str], tmp_path: Path
+) -> None:
+    cache = ScoreCache(tmp_path / "cache")
+    score_maps(edges, cache=cache, weighted_f=False)
+    assert score_maps(edges, cache=cache)["soft"]["edges"]["small"].wf is not None
+    assert len(scored) == 10
+    assert score_maps(edges, cache=cache, weighted_f=False)["soft"]["edges"]["small"].wf is None
+    assert len(scored) == 10
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100, None])
+def test_damaged_files_count_as_absent_and_are_mended(
+    edges: list[MapSet], scored: list[str], tmp_path: Path, damage: bytes | None
+) -> None:
+    plain = score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[500] ^= 1
+        path.write_bytes(data if damage is None else damage)
+    del scored[:]
+    assert_all_same(score_maps(edges, cache=ScoreCache(tmp_path / "cache")), plain)
+    assert len(scored) == 5
+    assert_all_same(score_maps(edges, cache=ScoreCache(tmp_path / "cache")), plain)
+    assert len(scored) == 5
+
+
+def test_the_least_recently_used_go_first_and_half_written_ones_too(edges: list[MapSet], tmp_path: Path) -> None:
+    scores = score_maps(edges)["soft"]["edges"]["small"]
+    cache = ScoreCache(tmp_path / "cache", limit=2)
+    keys = [f"{i:02x}" + "0" * 62 for i in range(4)]
+    for age, key in enumerate(keys):
+        cache.put(key, scores)
+        os.utime(tmp_path / "cache" / key[:2] / key[2:], (age, age))
+    (tmp_path / "cache" / "00" / "half.partial").write_bytes(b"")
+    assert cache.get(keys[0]) is not None  # used now
+    cache.prune()
+    assert [cache.get(key) is not None for key in keys] == [True, False, False, True]
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
+def test_what_cannot_be_scored_is_not_kept(edges: list[MapSet], tmp_path: Path) -> None:
+    edges[0].pairs[0].prediction.write_bytes(b"damaged")
+    for _ in range(2):
+        with pytest.raises(UserError, match="not an image"):
+            score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
+    assert len([path for path in (tmp_path / "cache").rglob("*") if path.is_file()]) == 4
+
+
+def test_a_cache_that_goes_away_costs_nothing_but_time(edges: list[MapSet], tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path / "cache")
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert_all_same(score_maps(edges, cache=cache), score_maps(edges))
+    with pytest.raises(UserError, match="is a file, expected a folder"):
+        ScoreCache(tmp_path / "cache")
+
+
+def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value, base in (
+        (str(tmp_path / "x"), tmp_path / "x"),
+        ("relative", tmp_path / ".cache"),
+        ("", tmp_path / ".cache"),
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert default_folder() == base / "samsod" / "scores"
+
+
+def test_all_figures_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path / "cache")
+    for wf in (0.0, 1 / 3, None):
+        scores = replace(score_maps(edges)["soft"]["edges"]["border"], wf=wf)
+        cache.put("ab" * 32, scores)
+        found = cache.get("ab" * 32, weighted_f=wf is not None)
+        assert found is not None and found.wf == wf
+        assert_same(found, scores)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from samsod.data.decoding.images import read_rgb
+from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, contact_sheet, write_png
+
+
+def test_contact_sheet_places_images_by_row_and_column() -> None:
+    red = np.zeros((60, 80, 3), np.uint8)
+    red[..., 0] = 255
+    grey = np.full((60, 80), 77, np.uint8)
+    sheet = contact_sheet([("first", [red, grey]), ("second", [grey, None])], ("RGB", "truth"))
+    width = round(80 * CELL_HEIGHT / 60)
+    assert sheet.shape[1] == 2 * width + 3 * GAP
+    top = GAP + MARGIN + CELL_HEIGHT // 2
+    left, right = GAP + width // 2, 2 * GAP + width + width // 2
+    below = top + CELL_HEIGHT + 18
+    assert sheet[top, left].tolist() == [255, 0, 0]
+    assert sheet[top, right].tolist() == [77, 77, 77] == sheet[below, left].tolist()
+    assert sheet[below, right].tolist() == list(BLANK)
+    assert (sheet[GAP : GAP + MARGIN, GAP : GAP + width] < 128).any()  # a title is written
+
+
+def test_images_of_several_shapes_keep_their_proportions() -> None:
+    tall, wide = np.zeros((100, 20), np.uint8), np.zeros((20, 100), np.uint8)
+    sheet = contact_sheet([("a", [tall]), ("b", [wide])], ("x",))
+    assert sheet.ndim == 3 and (sheet == 0).any()
+
+
+def test_long_names_are_cut_not_overflowing() -> None:
+    sheet = contact_sheet([("n" * 500, [np.zeros((64, 64), np.uint8)])], ("t" * 100,))
+    assert sheet.shape[1] == CELL_HEIGHT + 2 * GAP
+
+
+def test_png_comes_back_in_rgb_order(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_png(tmp_path / "a.png", image)
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), image)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

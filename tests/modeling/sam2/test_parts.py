@@ -1,0 +1,174 @@
+"""Against sam2's own model; checkpoints are in Meta's format, made from sam2's random model."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sam2.build_sam import build_sam2
+from torch import Tensor, nn
+
+from samsod.config import ModelConfig, TrunkConfig
+from samsod.modeling.sam2.parts import PARTS, TrunkSpec, trunk_spec
+from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
+
+OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
+
+
+@functools.cache
+def official(size: str, generation: str = "sam2.1") -> Any:
+    """sam2's own random model of a size, with the settings of its image predictor."""
+    torch.manual_seed(1)
+    name = f"configs/{generation}/{generation}_hiera_{OFFICIAL[size]}.yaml"
+    return build_sam2(name, None, device="cpu", apply_postprocessing=False)
+
+
+@functools.cache
+def official_file(size: str, folder: Path, generation: str = "sam2.1") -> Path:
+    path = folder / f"{generation}_hiera_{size}.pt"
+    torch.save({"model": official(size, generation).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("official")
+
+
+def loaded(path: Path, size: str = "tiny", **settings: Any) -> Samsod:
+    return Samsod(ModelConfig(size=size, weights=str(path), **settings)).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base_plus", "large"])
+def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
+    model = Samsod(ModelConfig(size=size)).eval()  # type: ignore[arg-type]
+    theirs = official(size).image_encoder.trunk
+    model.trunk.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, 128, 160)
+    with torch.no_grad():
+        for ours, expected in zip(model.encode(images, model.rgb_adapters), theirs(images), strict=True):
+            assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("side", [96, 224])
+def test_any_multiple_of_32_works(side: int) -> None:
+    """Windows that do not divide the map are padded as sam2 pads them."""
+    model, theirs = Samsod(ModelConfig(size="tiny")).eval(), official("tiny").image_encoder.trunk
+    model.trunk.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, side, side)
+    with torch.no_grad():
+        for ours, expected in zip(model.encode(images, model.rgb_adapters), theirs(images), strict=True):
+            assert torch.equal(ours, expected)
+        assert model(images, images).fusion.shape == (1, 1, side, side)
+
+
+@pytest.mark.parametrize("generation", ["sam2", "sam2.1"])
+def test_official_weights_reproduce_sam2s_features_and_mask(folder: Path, generation: str) -> None:
+    model = loaded(official_file("tiny", folder, generation))
+    theirs = official("tiny", generation)
+    images = torch.randn(1, 3, 1024, 1024)
+    with torch.no_grad():
+        logits = model.decode(model.encode(images, model.rgb_adapters))
+        expected = sam2_mask(theirs, images)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def sam2_mask(theirs: Any, images: Tensor) -> Tensor:
+    """What sam2's image predictor does without prompts, through sam2's own methods."""
+    _, features, _, sizes = theirs._prepare_backbone_features(theirs.forward_image(images))
+    features[-1] = features[-1] + theirs.no_mem_embed
+    maps = [f.permute(1, 2, 0).view(1, -1, *size) for f, size in zip(features, sizes, strict=True)]
+    sparse, dense = theirs.sam_prompt_encoder(points=None, boxes=None, masks=None)
+    masks, *_ = theirs.sam_mask_decoder(
+        image_embeddings=maps[-1],
+        image_pe=theirs.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=False,
+        repeat_image=False,
+        high_res_features=maps[:-1],
+    )
+    return nn.functional.interpolate(masks, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def test_dense_prompt_is_a_switch(folder: Path) -> None:
+    path = official_file("tiny", folder)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        with_prompt, without = (loaded(path, dense_prompt=on)(images, images).rgb for on in (True, False))
+    assert not torch.allclose(with_prompt, without)
+
+
+def test_every_used_part_is_loaded(folder: Path) -> None:
+    state = torch.load(official_file("tiny", folder), weights_only=True)["model"]
+    model = loaded(official_file("tiny", folder))
+    parts = {"trunk": model.trunk, "neck": model.neck, "mask_decoder": model.mask_decoder}
+    for part, module in parts.items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, state[PARTS[part] + key]), key
+    assert torch.equal(model.prompt.no_mem_embed, state["no_mem_embed"])
+
+
+def one_line(path: Path | str, **settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        loaded(path, **settings)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_another_size_is_named(folder: Path) -> None:
+    assert "holds SAM2 tiny, but model.size asks for large" in one_line(official_file("tiny", folder), size="large")
+
+
+def test_damaged_and_foreign_files_are_one_line(folder: Path, tmp_path: Path) -> None:
+    data = official_file("tiny", folder).read_bytes()
+    (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    torch.save({"weights": {}}, tmp_path / "other.pt")
+    torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "foreign.pt")
+    assert "damaged, or no checkpoint" in one_line(tmp_path / "cut.pt")
+    assert "damaged, or no checkpoint" in one_line(tmp_path / "text.pt")
+    assert "no such file" in one_line(tmp_path / "none.pt")
+    assert "holds no SAM2 model" in one_line(tmp_path / "other.pt")
+    assert "holds no SAM2 image encoder" in one_line(tmp_path / "foreign.pt")
+
+
+def test_missing_unexpected_and_reshaped_keys_are_listed(folder: Path, tmp_path: Path) -> None:
+    state = dict(torch.load(official_file("tiny", folder), weights_only=True)["model"])
+    del state["image_encoder.neck.convs.0.conv.bias"]
+    state["sam_mask_decoder.extra"] = torch.zeros(1)
+    state["no_mem_embed"] = torch.zeros(1, 1, 8)
+    torch.save({"model": state}, tmp_path / "odd.pt")
+    message = one_line(tmp_path / "odd.pt")
+    assert "1 missing (image_encoder.neck.convs.0.conv.bias)" in message
+    assert "1 unexpected (sam_mask_decoder.extra)" in message
+    assert "no_mem_embed is [1, 1, 8], expected [1, 1, 256]" in message
+
+
+def test_a_pickle_that_runs_code_is_refused_unexecuted(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
+    one_line(tmp_path / "bomb.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [TrunkConfig(stages=[1, 2]), TrunkConfig(num_heads=5), TrunkConfig(global_att_blocks=[40])],
+)
+def test_contradicting_trunk_overrides_are_refused(overrides: TrunkConfig) -> None:
+    with pytest.raises(UserError, match=r"model\.trunk"):
+        trunk_spec("tiny", overrides)
+
+
+def test_trunk_overrides() -> None:
+    spec = trunk_spec("micro", TrunkConfig(embed_dim=24, stages=[1, 1, 4, 1]))
+    assert (spec.embed_dim, spec.stages) == (24, (1, 1, 4, 1))
+    assert TrunkSpec().channels == [768, 384, 192, 96]

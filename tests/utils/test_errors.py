@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from samsod.utils.errors import UserError, run_main
+
+
+def fail(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "shown"),
+    [
+        (lambda: None, 0, ""),
+        (fail(UserError("a: wrong\nb: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
+        (fail(KeyboardInterrupt()), 1, "interrupted\n"),
+    ],
+)
+def test_exit_codes(main: Callable[[], None], code: int, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == shown
+
+
+def test_anything_else_keeps_its_traceback_and_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_main(fail(RuntimeError("deep")))
+    assert caught.value.code == 1
+    assert "Traceback" in capsys.readouterr().err
