@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from samsod.utils.errors import UserError
+
+LOCK = ".lock"
+"""The file that `locked` locks."""
 
 
 @contextmanager
@@ -40,3 +45,36 @@ def check_writable(folder: str | Path) -> None:
         raise UserError(f"{folder}: {place} is a file, expected a folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: cannot write to {place}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process while the block runs, so that no other run writes into it at the same time.
+
+    The lock is the operating system's, on the file `.lock` in the folder: it ends with the process, however that ends,
+    and the file that stays behind means nothing. The folder is made when it is not there.
+
+    Raises:
+        UserError: Another process holds the folder; the line gives its number and host. Or it cannot be made.
+    """
+    import fcntl  # for POSIX systems only, unlike the rest
+
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to: {error.strerror or error}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(100).strip() or "another process"
+            raise UserError(f"{folder}: {holder} is working in it; wait for it, or choose another folder") from None
+        except OSError as error:
+            print(f"note: {path}: this file system cannot lock ({error.strerror})", file=sys.stderr, flush=True)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield

@@ -16,7 +16,7 @@ import pytest
 from samsod.data.decoding.images import cv2
 from tests.tools.test_commands import ROOT, command, fault
 
-GOLDEN = ROOT / "tests" / "evaluation" / "golden_maps"
+GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
 FIGURES: dict[str, Any] = json.loads((GOLDEN / "results.json").read_text())
 METHODS = ("--pred", GOLDEN / "close", "--pred", GOLDEN / "soft")
 SETS = ("--gt", f"Shapes-1={GOLDEN / 'truths' / 'Shapes-1'}", "--gt", GOLDEN / "truths" / "edges")

@@ -2,7 +2,7 @@
 
 To make them again, in the environment that make_golden_metrics.py describes:
 
-    /tmp/reference/bin/python tests/evaluation/make_golden_maps.py
+    /tmp/reference/bin/python tests/evaluation/maps/make_golden_maps.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 GOLDEN = Path(__file__).with_name("golden_maps")
-METRICS = runpy.run_path(str(Path(__file__).with_name("make_golden_metrics.py")))
+METRICS = runpy.run_path(str(Path(__file__).parents[1] / "metrics" / "make_golden_metrics.py"))
 SETS = {"Shapes-1": ["blob", "two blobs", "lines", "hole"], "edges": ["border", "pixel", "small", "black", "white"]}
 METHODS = {"close": "close", "soft": "soft"}
 

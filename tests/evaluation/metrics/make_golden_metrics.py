@@ -3,7 +3,7 @@
 To make it again, in an environment of its own (the reference needs scipy and scikit-image, samsod does not):
 
     python -m venv /tmp/reference && /tmp/reference/bin/pip install pysodmetrics==1.6.2
-    /tmp/reference/bin/python tests/evaluation/make_golden_metrics.py
+    /tmp/reference/bin/python tests/evaluation/metrics/make_golden_metrics.py
 
 The maps come from integer arithmetic and `RandomState` streams alone, so they are the same in every environment;
 test_metrics.py builds them with this file's `cases`.
