@@ -84,7 +84,7 @@ def _or_note(make: Callable[[Run], list[str]], run: Run) -> list[str]:
 def _summary(run: Run) -> str:
     model, last = run.config.model, run.rows[-1]
     items = [
-        ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {model.modalities}"),
+        ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {' + '.join(model.modalities)}"),
         ("input", f"{model.image_size}x{model.image_size} pixels"),
         ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule}"),
     ]

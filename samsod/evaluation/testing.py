@@ -18,7 +18,7 @@ from samsod.data.sources.catalog import PairSet, Triplet
 from samsod.evaluation.contact_sheet import contact_sheet, write_png
 from samsod.evaluation.evaluator import FINAL, evaluate, predict, to_grey
 from samsod.evaluation.metrics.saliency import overall
-from samsod.modeling.samsod import RGB, THERMAL, SaliencyModel
+from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import write_text
@@ -77,8 +77,8 @@ def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config)
             thermal,
             truth.astype(np.uint8) * 255,
             grey[FINAL],
-            grey.get(RGB),
-            grey.get(THERMAL),
+            grey.get("rgb"),
+            grey.get("thermal"),
         ]
         rows.append((triplet.stem, images))
     return contact_sheet(rows, ("RGB", "thermal", "truth", "fused", "RGB-only", "thermal-only"))
