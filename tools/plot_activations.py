@@ -24,7 +24,7 @@ def main() -> None:
             f"--pair: expected a file of each modality in order: {'=FILE '.join(config.model.modalities)}=FILE"
         )
     from samsod.data.selection import scored_sets
-    from samsod.drawing.activations import activation_mosaics, named_pairs, read_pair
+    from samsod.drawing.activations import activation_mosaics, named_examples, read_example
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import PAGE, THEMES, check_picture
     from samsod.engine.checkpoint import load_checkpoint
@@ -34,12 +34,12 @@ def main() -> None:
     check_picture(args.output)
     with launch(config) as device:
         if files:
-            pairs = [read_pair(files, config.data)]
+            examples = [read_example(files, config.data)]
         else:
-            sets = scored_sets(config.data.test, config.data, "data.test").sets
-            pairs = named_pairs(sets, args.images, config.data)
+            sets = scored_sets(config.data.test, config, "data.test").sets
+            examples = named_examples(sets, args.images, config.data)
         model = load_model(config, load_checkpoint(args.checkpoint), args.checkpoint).to(device)
-        mosaics = activation_mosaics(model, pairs, args.blocks, config.data)
+        mosaics = activation_mosaics(model, examples, args.blocks, config.data)
     draw_mosaics(mosaics, args.output, THEMES[args.theme], PAGE)
     print(f"drawn: {args.output}")
 

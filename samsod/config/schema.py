@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
 from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, nearest
 
 RESERVED = ("fusion", "final", "encoder", "decoder", "ground_truth", "labelled", "guide", "index")
-"""What no modality may be called: names of streams, parameter groups and tensors of a batch."""
+"""Names of streams, parameter groups and entries of a batch, which no modality can have."""
 
 
 @dataclass
@@ -241,6 +241,10 @@ class Config:
         """Yields (key, message) for every value out of range."""
         if self.seed < 0:
             yield "seed", f"expected 0 or more, found {self.seed}"
+        for name in self.data.modalities:
+            if name not in (known := self.model.modalities):
+                near = nearest(name, known)
+                yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
 
 
 def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from samsod.config import DataConfig
-from samsod.data.decoding.images import Bytes, read_rgb
-from samsod.data.decoding.modality import read_thermal
+from samsod.data.decoding.images import Bytes
+from samsod.data.pair_images import read_pictures
 from samsod.data.sources.catalog import PairSet
+from samsod.data.sources.modalities import settings_of
 from samsod.data.transforms import resize, to_tensor
 from samsod.drawing.choice import find_images
 from samsod.drawing.mosaic import Mosaic, Tile
@@ -25,35 +26,34 @@ REMARK = "mean kept activation of each token; a column's colours span its 1st to
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class Example:
     """The images of a pair by modality, uint8 H×W×3, the reference first, and what the figure calls them."""
 
     name: str
     images: Mapping[str, Bytes]
 
 
-def named_pairs(sets: Sequence[PairSet], names: Sequence[str], data: DataConfig) -> list[Pair]:
-    """Reads pairs by stem (or `SET/STEM`); errors are those of `find_images` and `read_pair`."""
-    found = find_images(sets, names)
-    return [read_pair({"rgb": triplet.rgb, "thermal": triplet.thermal}, data) for _, triplet in found]
+def named_examples(sets: Sequence[PairSet], names: Sequence[str], data: DataConfig) -> list[Example]:
+    """Reads pairs by stem (or `SET/STEM`); errors are those of `find_images` and `read_example`."""
+    return [read_example(pair.images, data) for _, pair in find_images(sets, names)]
 
 
-def read_pair(files: Mapping[str, Path], data: DataConfig) -> Pair:
+def read_example(files: Mapping[str, Path], data: DataConfig) -> Example:
     """Reads a pair from files by modality, the reference first.
 
     Raises:
         UserError: A file cannot be used, or two differ in size.
     """
     reference, *_ = files
-    images = {name: read_rgb(f) if name == reference else read_thermal(f, data.thermal) for name, f in files.items()}
+    images = read_pictures(files, data)
     wanted = images[reference].shape
     for name, image in images.items():
-        if image.shape != wanted:
+        if image.shape[:2] != wanted[:2]:
             raise UserError(
                 f"{files[name]} has {image.shape[1]}x{image.shape[0]} pixels, "
                 f"but {files[reference]} has {wanted[1]}x{wanted[0]}"
             )
-    return Pair(files[reference].stem, images)
+    return Example(files[reference].stem, images)
 
 
 def chosen_blocks(model: SaliencyModel, blocks: Sequence[int]) -> list[int]:
@@ -71,9 +71,9 @@ def chosen_blocks(model: SaliencyModel, blocks: Sequence[int]) -> list[int]:
 
 
 def activation_mosaics(
-    model: SaliencyModel, pairs: Sequence[Pair], blocks: Sequence[int], data: DataConfig
+    model: SaliencyModel, examples: Sequence[Example], blocks: Sequence[int], data: DataConfig
 ) -> list[Mosaic]:
-    """The figure of pairs, a mosaic per modality: a column for the image, two for high and low of every block.
+    """The figure of some pairs, a mosaic per modality: a column for the image, two for high and low of every block.
 
     Every pair goes through the model on its own, so that with `gate_scope: batch` none depends on the others.
 
@@ -84,29 +84,28 @@ def activation_mosaics(
     assert isinstance(model, Samsod)
     model.eval()
     rows: dict[str, list[tuple[str, list[Tile]]]] = {}
-    for pair in pairs:
-        images = _inputs(model, pair, data)
+    for example in examples:
+        images = _inputs(model, example, data)
         for modality, by_block in activation_maps(model, images, blocks).items():
-            image = pair.images[modality]
+            image = example.images[modality]
             heats = [level[0].cpu().numpy() for block in blocks for level in by_block[block]]
             tiles = [Tile(image), *(Tile(_grey(image), heat=heat) for heat in heats)]
-            rows.setdefault(modality, []).append((pair.name, tiles))
+            rows.setdefault(modality, []).append((example.name, tiles))
     names = [f"block {block}\n{level}" for block in blocks for level in ActivationMaps._fields]
     *others, last = (Mosaic([modality, *names], part, _ranges(part)) for modality, part in rows.items())
     return [*others, replace(last, remark=REMARK)]
 
 
-def _inputs(model: Samsod, pair: Pair, data: DataConfig) -> dict[str, torch.Tensor]:
+def _inputs(model: Samsod, example: Example, data: DataConfig) -> dict[str, torch.Tensor]:
     """The network's inputs `[1,3,S,S]` by modality."""
     device, side = next(model.parameters()).device, model.config.image_size
     inputs = {}
     for name in model.modalities:
-        if name not in pair.images:
-            raise UserError(
-                f"{pair.name}: no image of the modality {name}; model.modalities is {list(model.modalities)}"
-            )
-        normalize = name == model.modalities[0] or data.thermal.normalize
-        inputs[name] = to_tensor(resize([pair.images[name]], side)[0], normalize)[None].to(device)
+        if name not in example.images:
+            wanted = ", ".join(model.modalities)
+            raise UserError(f"{example.name}: no image of the modality {name}; model.modalities is [{wanted}]")
+        normalize = bool(settings_of(name, data).normalize)
+        inputs[name] = to_tensor(resize([example.images[name]], side)[0], normalize)[None].to(device)
     return inputs
 
 

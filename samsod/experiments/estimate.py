@@ -86,8 +86,8 @@ def _measure_all(runs: Sequence[Run], device: torch.device, ranks: int) -> Itera
 def _count_pairs(config: Config) -> tuple[int, int, int]:
     """Pairs to train, to validate and to test on."""
     train, val, _ = training_sets(config)
-    test = scored_sets(config.data.test, config.data, "data.test").sets
-    train_pairs, val_pairs, test_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val, test))
+    test = scored_sets(config.data.test, config, "data.test").sets
+    train_pairs, val_pairs, test_pairs = (sum(len(item.pairs) for item in sets) for sets in (train, val, test))
     return train_pairs, val_pairs, test_pairs
 
 
