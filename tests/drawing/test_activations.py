@@ -16,11 +16,12 @@ from samsod.evaluation.contact_sheet import write_png
 from samsod.modeling.activations import activation_maps
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
+from tests.conftest import RGBT
 
 
 def test_columns_hold_the_maps_of_every_pair(pairs_folder: Path, model_config: ModelConfig) -> None:
     model, data = Samsod(model_config), DataConfig()
-    sets = [find_set(DatasetConfig(root=str(pairs_folder), name="pairs"), "")]
+    sets = [find_set(DatasetConfig(root=str(pairs_folder), name="pairs"), "", RGBT)]
     pairs = named_pairs(sets, ["004", "pairs/001"], data)
     rgb, thermal = activation_mosaics(model, pairs, [3, 1], data)
     assert list(rgb.titles) == ["RGB", "block 3\nhigh", "block 3\nlow", "block 1\nhigh", "block 1\nlow"]
@@ -53,6 +54,6 @@ def test_pairs_that_do_not_fit_are_named(tmp_path: Path, pairs_folder: Path, mod
     torch.manual_seed(0)
     with pytest.raises(UserError, match="--thermal: missing"):
         activation_mosaics(Samsod(model_config), [read_pair(rgb, None, DataConfig())], [0], DataConfig())
-    alone = Samsod(replace(model_config, modalities="rgb"))
+    alone = Samsod(replace(model_config, modalities=["rgb"]))
     (mosaic,) = activation_mosaics(alone, [read_pair(rgb, None, DataConfig())], [0], DataConfig())
     assert mosaic.titles[0] == "RGB" and mosaic.remark

@@ -87,5 +87,5 @@ def test_maps_are_those_of_the_forward_pass(model_config: ModelConfig, name: str
 
 
 def test_a_model_of_rgb_alone_has_maps_of_rgb_alone(model_config: ModelConfig) -> None:
-    model = micro(replace(model_config, modalities="rgb"))
+    model = micro(replace(model_config, modalities=["rgb"]))
     assert set(activation_maps(model, torch.randn(1, 3, SIZE, SIZE), None, [0])) == {"rgb"}

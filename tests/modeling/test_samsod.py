@@ -79,7 +79,7 @@ def test_streams_share_the_encoder_but_not_the_adapters(model_config: ModelConfi
 
 
 def test_rgb_alone(model_config: ModelConfig) -> None:
-    model = randomised(replace(model_config, modalities="rgb"))
+    model = randomised(replace(model_config, modalities=["rgb"]))
     rgb, thermal = images()
     prediction = model(rgb)
     assert list(prediction.streams()) == ["rgb"] == list(model.loss_names())
