@@ -18,7 +18,7 @@ from samsod.engine.checkpoint import model_state, save_checkpoint
 from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import build_model
 from samsod.utils.errors import UserError
-from tests.conftest import RGBT, SIZE, write_pairs
+from tests.conftest import SIZE, write_pairs
 from tests.runs import write_run
 
 RUN, SET, STEM = "<b>run&co", "<i>set", "<s>0"
@@ -46,7 +46,7 @@ def built_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "checkpoints").mkdir()
     content = {"model": model_state(model), "base": None, "step": 20, "world_size": 1, "config": asdict(config)}
     save_checkpoint(run / "checkpoints" / "best.pt", content)
-    run_test(model, [find_set(test_set, "", RGBT)], config, run / "test")
+    run_test(model, [find_set(test_set, "", config.model.modalities)], config, run / "test")
     return root
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.places import SHARED
+
+DATA = SHARED / "data"
 from tests.tools.test_commands import MICRO, command
 
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real images at {SHARED}")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA}")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real images at 
 )
 def test_train_and_test(tmp_path: Path, train: str, test: str, images: int) -> None:
     data = [
-        f"data.{part}=[{{family: folders, name: real, root: {SHARED}/{where.format(root=SHARED)}}}]"
+        f"data.{part}=[{{family: folders, name: real, root: {DATA}/{where.format(root=DATA)}}}]"
         for part, where in (("train", train), ("test", test))
     ]
     settings = [*MICRO, *data, f"output={tmp_path / 'run'}"]
