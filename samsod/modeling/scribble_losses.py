@@ -25,6 +25,7 @@ from samsod.registry import LOSSES
 from samsod.utils.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
+BORDERS = ("replicate", "zeros")
 
 
 class _WeakLoss(ABC):
@@ -72,22 +73,34 @@ class Smoothness(_WeakLoss):
     """Edge-aware smoothness (Zhang et al., "Weakly-Supervised Salient Object Detection via Scribble Annotations").
 
     Mean over pixels of Σ_D c_D·ψ(D p · exp(-α·|D grey|)), with ψ(x) = √(x² + ε²), p = sigmoid(logit), grey the
-    guide's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator (c = `second`),
-    all 3×3 in whole numbers over replicated borders.
+    guide's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator of 8 neighbours
+    (c = `second`), all 3×3 in whole numbers.
 
     Args:
         first: Weight of the first-order terms.
         second: Weight of the second-order term.
         alpha: How quickly an edge of the image lifts the penalty.
         epsilon: Where ψ turns from a parabola into the absolute value.
+        border: What lies beyond the border: `replicate` its pixels, or `zeros`, as in the code of the paper's group,
+            which penalise objects at the border.
     """
 
     needs_guide = True
 
-    def __init__(self, first: float = 10.0, second: float = 1.0, alpha: float = 10.0, epsilon: float = 0.001) -> None:
+    def __init__(
+        self,
+        first: float = 10.0,
+        second: float = 1.0,
+        alpha: float = 10.0,
+        epsilon: float = 0.001,
+        border: str = "replicate",
+    ) -> None:
+        if border not in BORDERS:
+            raise UserError(f"loss.options.border: expected {' or '.join(BORDERS)}, found {border!r}")
         _check_positive(first=first, second=second, alpha=alpha)
         _check_positive(strictly=True, epsilon=epsilon)
         self.first, self.second, self.alpha, self.epsilon = first, second, alpha, epsilon
+        self.border = border
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of every image, `[B]`, from logits in float32."""
@@ -98,7 +111,7 @@ class Smoothness(_WeakLoss):
     def of_maps(self, saliency: Tensor, grey: Tensor) -> Tensor:
         """The loss `[B]` of saliency maps under grey images, `[B,1,H,W]` each, in 0-1."""
         weights = (self.first, self.first, self.second)
-        terms = zip(weights, _derivatives(saliency), _derivatives(grey), strict=True)
+        terms = zip(weights, _derivatives(saliency, self.border), _derivatives(grey, self.border), strict=True)
         total = saliency.new_zeros(len(saliency))
         for weight, change, edge in terms:
             held = change * torch.exp(-self.alpha * edge.abs())
@@ -153,14 +166,22 @@ class Scribble(_WeakLoss):
         bce: Weight of `PartialBce`.
         smoothness: Weight of `Smoothness`.
         coherence: Weight of `Coherence`.
+        border: Of `Smoothness`.
         **options: Of `Coherence`: window, sigma_xy, sigma_rgb, stride.
     """
 
     needs_guide = True
 
-    def __init__(self, bce: float = 1.0, smoothness: float = 0.3, coherence: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        bce: float = 1.0,
+        smoothness: float = 0.3,
+        coherence: float = 1.0,
+        border: str = "replicate",
+        **options: Any,
+    ) -> None:
         _check_positive(bce=bce, smoothness=smoothness, coherence=coherence)
-        terms = ((bce, PartialBce()), (smoothness, Smoothness()), (coherence, Coherence(**options)))
+        terms = ((bce, PartialBce()), (smoothness, Smoothness(border=border)), (coherence, Coherence(**options)))
         self.terms: list[tuple[float, _WeakLoss]] = [(weight, term) for weight, term in terms if weight]
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -176,17 +197,21 @@ def _guides(colours: Tensor) -> Tensor:
     return (colours.amax((2, 3)) > colours.amin((2, 3))).any(1).float()
 
 
-def _derivatives(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sobel in x, Sobel in y and Laplace of `[B,1,H,W]`, borders replicated.
+def _derivatives(maps: Tensor, border: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Sobel in x, Sobel in y and Laplace (of 8 neighbours) of `[B,1,H,W]`.
 
     Written as differences: convolutions may be rounded to TF32, and PyTorch's replicating pad is not deterministic.
     """
-    wide = torch.cat([maps[..., :1], maps, maps[..., -1:]], -1)
-    wide = torch.cat([wide[..., :1, :], wide, wide[..., -1:, :]], -2)
+    if border == "zeros":
+        wide = F.pad(maps, (1, 1, 1, 1))
+    else:
+        wide = torch.cat([maps[..., :1], maps, maps[..., -1:]], -1)
+        wide = torch.cat([wide[..., :1, :], wide, wide[..., -1:, :]], -2)
     down = wide[..., :-2, :] + 2 * wide[..., 1:-1, :] + wide[..., 2:, :]
     across = wide[..., :-2] + 2 * wide[..., 1:-1] + wide[..., 2:]
-    around = wide[..., :-2, 1:-1] + wide[..., 2:, 1:-1] + wide[..., 1:-1, :-2] + wide[..., 1:-1, 2:]
-    return down[..., 2:] - down[..., :-2], across[..., 2:, :] - across[..., :-2, :], around - 4 * maps
+    rows = wide[..., :-2, :] + wide[..., 1:-1, :] + wide[..., 2:, :]
+    window = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return down[..., 2:] - down[..., :-2], across[..., 2:, :] - across[..., :-2, :], window - 9 * maps
 
 
 class _LocalDifferences(torch.autograd.Function):

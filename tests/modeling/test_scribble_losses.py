@@ -45,14 +45,16 @@ def literal_bce(logits: Tensor, truth: Tensor, labelled: Tensor) -> float:
 KERNELS = (
     (10, ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))),
     (10, ((-1, -2, -1), (0, 0, 0), (1, 2, 1))),
-    (1, ((0, 1, 0), (1, -4, 1), (0, 1, 0))),
+    (1, ((1, 1, 1), (1, -8, 1), (1, 1, 1))),
 )
 
 
-def literal_smoothness(saliency: Any, grey: Any) -> float:
+def literal_smoothness(saliency: Any, grey: Any, border: str) -> float:
     height, width = len(saliency), len(saliency[0])
 
     def at(image: Any, y: int, x: int) -> float:
+        if border == "zeros" and not (0 <= y < height and 0 <= x < width):
+            return 0.0
         return image[min(max(y, 0), height - 1)][min(max(x, 0), width - 1)]
 
     def filtered(image: Any, kernel: Any, y: int, x: int) -> float:
@@ -98,12 +100,13 @@ def test_partial_bce_equals_the_literal_loop_over_labelled_pixels() -> None:
     assert loss_of("partial_bce")(logits, batch).item() == pytest.approx(sum(expected) / 3, rel=1e-5)
 
 
-def test_smoothness_equals_the_literal_loop() -> None:
+@pytest.mark.parametrize("border", ["replicate", "zeros"])
+def test_smoothness_equals_the_literal_loop(border: str) -> None:
     logits, batch = make_batch()
     batch["guide"] = batch["guide"] * 0.02 + 0.3  # little contrast, or the edges would leave no penalty
     grey = (batch["guide"] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
-    expected = [literal_smoothness(logits[i, 0].sigmoid().tolist(), grey[i].tolist()) for i in range(2)]
-    assert loss_of("smoothness")(logits, batch).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
+    expected = [literal_smoothness(logits[i, 0].sigmoid().tolist(), grey[i].tolist(), border) for i in range(2)]
+    assert loss_of("smoothness", border=border)(logits, batch).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
 def test_coherence_equals_the_literal_loop_at_a_quarter_of_the_resolution() -> None:
@@ -139,6 +142,9 @@ def test_the_whole_is_the_weighted_sum_of_its_parts() -> None:
     parts = {name: loss_of(name)(logits, batch).item() for name in ("partial_bce", "smoothness", "coherence")}
     expected = parts["partial_bce"] + 0.3 * parts["smoothness"] + parts["coherence"]
     assert loss_of("scribble")(logits, batch).item() == pytest.approx(expected, rel=1e-6)
+    zeros = loss_of("smoothness", border="zeros")(logits, batch).item()
+    bordered = loss_of("scribble", border="zeros")(logits, batch).item()
+    assert bordered == pytest.approx(expected + 0.3 * (zeros - parts["smoothness"]), rel=1e-6) != expected
     other = loss_of("scribble", bce=2, smoothness=0, coherence=0.5, window=5, stride=2)(logits, batch).item()
     small = loss_of("coherence", window=5, stride=2)(logits, batch).item()
     assert other == pytest.approx(2 * parts["partial_bce"] + 0.5 * small, rel=1e-6)
@@ -251,6 +257,7 @@ def test_nothing_is_read_back_to_the_host() -> None:
         ("coherence", {"stride": 2.5}, "stride"),
         ("coherence", {"sigma_rgb": 0}, "sigma_rgb"),
         ("smoothness", {"epsilon": float("nan")}, "epsilon"),
+        ("scribble", {"border": "zero"}, "border"),
         ("partial_bce", {"window": 3}, "window"),
     ],
 )
