@@ -21,6 +21,7 @@ from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.testing import Results, run_test
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable
@@ -32,7 +33,8 @@ def train(config: Config, device: torch.device) -> Trainer:
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     train_sets, val_sets, remarks = training_sets(config)
-    dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
+    dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     if config.data.cache != "none":
         RunLog(None).line(dataset.use_cache())
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
@@ -48,7 +50,7 @@ def train(config: Config, device: torch.device) -> Trainer:
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
-    stems = " ".join(triplet.stem for triplet in dataset.triplets)
+    stems = " ".join(pair.stem for pair in dataset.pairs)
     data_id = hashlib.sha256(stems.encode()).hexdigest()
     trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
     for remark in remarks:
@@ -65,7 +67,7 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets, remarks = scored_sets(config.data.test, config.data, "data.test")
+    sets, remarks = scored_sets(config.data.test, config, "data.test")
     model = load_model(config, content, checkpoint)
     if remarks and distributed.is_main():
         output.mkdir(parents=True, exist_ok=True)

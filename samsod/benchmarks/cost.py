@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from torch import nn
+from torch import Tensor, nn
 
+from samsod.config import ModelConfig
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
 
@@ -33,11 +34,29 @@ def attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def count_macs(model: SaliencyModel, image_size: int) -> dict[str, Counter[str]]:
     """Multiply-adds of one forward pass on one pair, by operator, for every module name ("" is the whole model)."""
     image = torch.zeros(1, 3, image_size, image_size, device=next(model.parameters()).device)
-    analysis = FlopCountAnalysis(model, (image, image)).set_op_handle(ATTENTION, attention_macs)
+    images = (image,) * len(model.modalities)
+    analysis = FlopCountAnalysis(_Positional(model), images).set_op_handle(ATTENTION, attention_macs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, and what torch says of its own jit
-        return analysis.by_module_and_operator()
+        macs = analysis.by_module_and_operator()
+    inside = f"{_Positional.PREFIX}."
+    return {"": macs[_Positional.PREFIX]} | {
+        name.removeprefix(inside): counts for name, counts in macs.items() if name.startswith(inside)
+    }
+
+
+class _Positional(nn.Module):
+    """A model as fvcore's tracer can call it: tensors in, a tensor out."""
+
+    PREFIX = "model"
+
+    def __init__(self, model: SaliencyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.model(dict(zip(self.model.modalities, images, strict=True))).logits()
 
 
 def cost(model: SaliencyModel, image_size: int) -> dict[str, Any]:
@@ -75,12 +94,13 @@ def _parameters(modules: list[nn.Module], trainable: bool = False) -> int:
     return sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad or not trainable)
 
 
-def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], size: str) -> str:
-    """The figures by part in millions and billions, beside the paper's for the size where it has some."""
+def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], config: ModelConfig) -> str:
+    """The figures by part in millions and billions, beside the paper's where it has some of such a model."""
     side = figures["input_size"]
-    lines = [f"one pair of {side}x{side} images", text_table(COST_HEADING, cost_rows(figures, parts))]
-    if size in PAPER and side == 512:
-        reported = PAPER[size]
+    heading = f"one {side}x{side} image of each modality: {', '.join(config.modalities)}"
+    lines = [heading, text_table(COST_HEADING, cost_rows(figures, parts))]
+    reported = PAPER.get(config.size)
+    if reported and side == 512 and len(config.modalities) == 2 and config.encoder.name == "sam2":
         lines.append(
             f"the paper's Table I reports {reported['params'] / 1e6:.1f} M and {reported['macs'] / 1e9:.1f} G; "
             "its count, like column GMAC, leaves attention's products out, but takes transposed convolutions four times"
