@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import stat
@@ -15,12 +16,13 @@ import torch
 from torch.utils.data import Dataset
 
 from samsod.config.data_schema import DataConfig, ThermalConfig
-from samsod.data import transforms
+from samsod.data import decoding, transforms
 from samsod.data.augment import WHOLE, Augmentation, Part, batch_sizes, cross_over, draw, over_expose
 from samsod.data.decoding.images import Bytes, cv2, read_rgb_reduced, read_truth, shrink
 from samsod.data.decoding.modality import read_thermal
 from samsod.data.sources.catalog import PairSet, Triplet
 from samsod.utils.errors import UserError
+from samsod.utils.files import code_digest
 
 if TYPE_CHECKING:
     from samsod.data.cache import SlotFile
@@ -146,11 +148,12 @@ class PairDataset(Dataset[Sample]):
         return f"cache: {cache.slots} of {len(self)} samples, at most {gib:.2f} GiB, in {place}"
 
     def _content(self) -> str:
-        """Everything a sample depends on before it is augmented: settings, libraries that may change it, and files."""
+        """Everything a sample depends on before it is augmented: settings, code that may change it, and files."""
         thermal = {name: value for name, value in asdict(self.data.thermal).items() if name != "normalize"}
         paths = (path for triplet in self.triplets for path in vars(triplet).values() if isinstance(path, Path))
+        code = code_digest(decoding, transforms, sys.modules[__name__]), cv2.__version__, torch.__version__
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
-        return json.dumps([self.image_size, self.maps, thermal, cv2.__version__, torch.__version__, files])
+        return json.dumps([self.image_size, self.maps, thermal, *code, files])
 
     def _resized(self, index: int, size: int, part: Part) -> Images:
         cache = self._cache if size == self.image_size and part == WHOLE else None

@@ -13,6 +13,7 @@ import numpy as np
 from samsod.data.decoding.images import cv2
 from samsod.data.synthetic.scenes import VERSION, Bytes, Scene, make_scene
 from samsod.utils.errors import UserError
+from samsod.utils.files import temporary_folder
 
 SPLITS = ("Train", "Test")
 FOLDERS = ("RGB", "T", "GT")
@@ -86,8 +87,8 @@ def make_set(output: Path, counts: tuple[int, int], size: int, seed: int, force:
         raise UserError(f"{target} exists and is not this set: choose another --output, or use --force")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".demo_set-", dir=output) as temporary:
-            made = Path(temporary) / "VT5000"
+        with temporary_folder(output, ".demo_set-") as temporary:
+            made = temporary / "VT5000"
             write_set(made, counts, size, seed)
             install(made, output, parameters)
     except OSError as error:
