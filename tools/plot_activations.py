@@ -32,7 +32,7 @@ def main() -> None:
         if args.rgb:
             pairs = [read_pair(args.rgb, args.thermal, config.data)]
         else:
-            sets = scored_sets(config.data.test, config.data, "data.test").sets
+            sets = scored_sets(config.data.test, config, "data.test").sets
             pairs = named_pairs(sets, args.images, config.data)
         model = load_model(config, load_checkpoint(args.checkpoint), args.checkpoint).to(device)
         mosaics = activation_mosaics(model, pairs, args.blocks, config.data)

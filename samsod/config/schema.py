@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
 from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, nearest
+
+RESERVED = ("fusion", "final", "encoder", "decoder", "ground_truth", "labelled", "guide", "index")
+"""Names of streams, parameter groups and entries of a batch, which no modality can have."""
 
 
 @dataclass
@@ -83,8 +87,8 @@ class ModelConfig:
     """a samsod checkpoint whose weights (only) training starts from"""
     image_size: int = 512
     """side of the square input in pixels, a multiple of 32"""
-    modalities: Literal["rgb-thermal", "rgb"] = "rgb-thermal"
-    """rgb leaves the thermal stream out (first row of the paper's Table III)"""
+    modalities: list[str] = field(default_factory=lambda: ["rgb", "thermal"])
+    """names of the modalities, one stream each; the first is the reference: sizes and masks are its"""
     unimodal_supervision: bool = True
     """decode and supervise the RGB and the thermal stream on their own too (Eq. 6, 7)"""
     dense_prompt: bool = True
@@ -99,6 +103,15 @@ class ModelConfig:
             yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
         if self.decoder_width < 32 or self.decoder_width % 32:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
+        for name in self.modalities:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
+                yield (
+                    "modalities",
+                    f"{name!r} cannot be a modality's name: expected small letters, digits and _"
+                    + (f", and none of {', '.join(RESERVED)}" if name in RESERVED else ""),
+                )
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            yield "modalities", f"expected one name or more, each once, found {self.modalities}"
         if self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
 
@@ -220,6 +233,10 @@ class Config:
         """Yields (key, message) for every value out of range."""
         if self.seed < 0:
             yield "seed", f"expected 0 or more, found {self.seed}"
+        for name in self.data.modalities:
+            if name not in (known := self.model.modalities):
+                near = nearest(name, known)
+                yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
 
 
 def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:

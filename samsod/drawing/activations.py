@@ -11,8 +11,9 @@ import torch
 
 from samsod.config import DataConfig
 from samsod.data.decoding.images import Bytes, read_rgb
-from samsod.data.decoding.modality import read_thermal
+from samsod.data.decoding.modality import read_modality
 from samsod.data.sources.catalog import PairSet
+from samsod.data.sources.modalities import settings_of
 from samsod.data.transforms import resize, to_tensor
 from samsod.drawing.choice import find_images
 from samsod.drawing.mosaic import Mosaic, Tile
@@ -36,7 +37,7 @@ class Pair:
 
 def named_pairs(sets: Sequence[PairSet], names: Sequence[str], data: DataConfig) -> list[Pair]:
     """Reads pairs by stem (or `SET/STEM`); errors are those of `find_images` and `read_pair`."""
-    return [read_pair(triplet.rgb, triplet.thermal, data) for _, triplet in find_images(sets, names)]
+    return [read_pair(pair.images[RGB], pair.images.get(THERMAL), data) for _, pair in find_images(sets, names)]
 
 
 def read_pair(rgb: Path, thermal: Path | None, data: DataConfig) -> Pair:
@@ -45,7 +46,7 @@ def read_pair(rgb: Path, thermal: Path | None, data: DataConfig) -> Pair:
     Raises:
         UserError: A file cannot be used, or the two differ in size.
     """
-    images = read_rgb(rgb), read_thermal(thermal, data.thermal) if thermal else None
+    images = read_rgb(rgb), read_modality(thermal, settings_of(THERMAL, data)) if thermal else None
     if images[1] is not None and images[1].shape != images[0].shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in images if image is not None]
         raise UserError(f"{thermal} has {sizes[1]} pixels, but {rgb} has {sizes[0]}")
@@ -100,8 +101,10 @@ def _inputs(model: Samsod, pair: Pair, data: DataConfig) -> dict[str, torch.Tens
     inputs = {RGB: to_tensor(resize([pair.rgb], side)[0], normalize=True)}
     if model.thermal_adapters is not None:
         if pair.thermal is None:
-            raise UserError("--thermal: missing; the model was configured with model.modalities=rgb-thermal")
-        inputs[THERMAL] = to_tensor(resize([pair.thermal], side)[0], normalize=data.thermal.normalize)
+            raise UserError("--thermal: missing; the model was configured with model.modalities=[rgb,thermal]")
+        inputs[THERMAL] = to_tensor(
+            resize([pair.thermal], side)[0], normalize=bool(settings_of(THERMAL, data).normalize)
+        )
     return {modality: image[None].to(device) for modality, image in inputs.items()}
 
 

@@ -93,7 +93,7 @@ class Samsod(SaliencyModel):
             parts = {"trunk": self.trunk, "neck": self.neck, "mask_decoder": self.mask_decoder}
             sam2_parts.load_sam2_weights(parts, self.prompt, config.weights, config.size)
         self.rgb_adapters = self._adapters()
-        self.thermal_adapters = self._adapters() if config.modalities == "rgb-thermal" else None
+        self.thermal_adapters = self._adapters() if len(config.modalities) > 1 else None
         self._freeze()
 
     def forward(self, rgb: Tensor, thermal: Tensor | None = None) -> Prediction:
@@ -115,7 +115,7 @@ class Samsod(SaliencyModel):
         if self.thermal_adapters is None:
             return Prediction(rgb=self.decode(features_rgb))
         if thermal is None:
-            raise ValueError("expected a thermal image: model.modalities is rgb-thermal")
+            raise ValueError("expected a thermal image: model.modalities is [rgb, thermal]")
         features_thermal = self.encode(thermal, self.thermal_adapters)
         fused = [r + t for r, t in zip(features_rgb, features_thermal, strict=True)]
         if not self.config.unimodal_supervision:
