@@ -56,6 +56,8 @@ def run_main(main: Callable[[], None]) -> None:
     except Exception as error:
         if _lost_a_rank(error):
             print(f"rank {os.environ['RANK']}: stopped, because another rank did first", file=sys.stderr)
+        elif str(error).startswith("DataLoader worker (pid"):  # torch's word for a process that was killed
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         else:
             traceback.print_exc()
         sys.exit(EXIT_FAILURE)

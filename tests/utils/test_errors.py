@@ -23,6 +23,11 @@ def fail(error: BaseException) -> Callable[[], None]:
         (fail(UserError("a: wrong\nb: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
         (fail(KeyboardInterrupt()), 1, "interrupted\n"),
         (fail(Failure("a process was killed")), 1, "error: a process was killed\n"),
+        (
+            fail(RuntimeError("DataLoader worker (pid 7) is killed. \n")),
+            1,
+            "error: DataLoader worker (pid 7) is killed.\n",
+        ),
     ],
 )
 def test_exit_codes(main: Callable[[], None], code: int, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
