@@ -88,32 +88,40 @@ class ModelConfig:
     image_size: int = 512
     """side of the square input in pixels, a multiple of 32"""
     modalities: list[str] = field(default_factory=lambda: ["rgb", "thermal"])
-    """names of the modalities, one stream each; the first is the reference: sizes and masks are its"""
+    """names of the images of a pair, one or more, in order; sizes and masks are those of the first. [rgb, thermal] and
+    [rgb, depth] are the paper's, [rgb] alone the first row of its Table III; others are free"""
     unimodal_supervision: bool = True
-    """decode and supervise the RGB and the thermal stream on their own too (Eq. 6, 7)"""
+    """decode and supervise every modality's stream on its own too (Eq. 6, 7)"""
     dense_prompt: bool = True
     """add SAM2's no-mask embedding before the decoder, as SAM2 does; the released code does not"""
     freeze_encoder: bool = True
-    """keep trunk and neck as they are; false trains them as a fourth parameter group"""
+    """keep trunk and neck as they are; false trains them as one more parameter group"""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
+        if not self.modalities:
+            yield "modalities", "expected one name or more"
+        for name in self.modalities:
+            if message := _no_modality(name, self.modalities):
+                yield "modalities", message
         if self.image_size < 64 or self.image_size % 32:
             yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
         if self.decoder_width < 32 or self.decoder_width % 32:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
-        for name in self.modalities:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
-                yield (
-                    "modalities",
-                    f"{name!r} cannot be a modality's name: expected small letters, digits and _"
-                    + (f", and none of {', '.join(RESERVED)}" if name in RESERVED else ""),
-                )
-        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
-            yield "modalities", f"expected one name or more, each once, found {self.modalities}"
         if self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
+
+
+def _no_modality(name: str, names: Sequence[str]) -> str:
+    """What is wrong with a modality's name; empty when nothing is."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        plain = re.sub("[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")
+        hint = f" (did you mean {plain!r}?)" if plain else ""
+        return f"expected names of lower-case letters, digits and _, found {name!r}{hint}"
+    if name in RESERVED:
+        return f"{name!r} means something else here; taken names: {', '.join(RESERVED)}"
+    return f"{name!r} is there twice" if names.count(name) > 1 else ""
 
 
 @dataclass
@@ -200,7 +208,7 @@ class TestConfig:
     normalize_maps: bool = True
     """stretch every saved map to 0-255, as the released code does"""
     streams: bool = False
-    """also score the fusion, RGB-only and thermal-only predictions, into streams.json"""
+    """also score the fusion's and every modality's own prediction, into streams.json"""
     contact_sheet: int = 8
     """pairs on the picture contact_sheet.png; 0: none"""
 

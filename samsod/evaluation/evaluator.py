@@ -52,9 +52,9 @@ def predict(
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     for batch in loader:
-        images = [batch[name].to(device) for name in config.model.modalities]
+        images = {name: batch[name].to(device) for name in model.modalities}
         with torch.inference_mode(), autocast(device, config.engine.precision):
-            maps = stream_maps(model(*images), streams)
+            maps = stream_maps(model(images), streams)
         for row, index in enumerate(batch["index"].tolist()):
             yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
 
@@ -63,7 +63,7 @@ def stream_maps(prediction: Prediction, streams: bool) -> Maps:
     """The final saliency maps, and with `streams` those of each stream, `[B,S,S]` in 0-1."""
     maps = {FINAL: prediction.saliency()}
     if streams:
-        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams().items()}
+        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams.items()}
     return {name: values[:, 0].cpu().numpy() for name, values in maps.items()}
 
 
