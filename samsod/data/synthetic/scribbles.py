@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def find_masks(folder: Path) -> list[Path]:
     Raises:
         UserError: No such folder, nothing in it, or two files of one stem.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"--gt {folder}: no such folder")
     return list(images_by_stem(folder).values())
 
