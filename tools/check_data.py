@@ -9,10 +9,11 @@ from samsod.utils.errors import UserError, run_main
 DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a table.
 
 Faults make a set unusable, and the tool exits with 2 and one line for each: a folder or a partner that is missing, a
-file that cannot be read, a mask that is none, images of a pair that differ in size. (data.skip_bad=true trains and
-tests without such pairs.) Notes do not: another number of pairs than published, a part that is not there, RGB images
-that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of a modality
-that differ in kind, empty masks, foreground strokes outside the labelled region."""
+file that cannot be read or is damaged, a mask that is none, images of a pair that differ in size. (data.skip_bad=true
+trains and tests without such pairs.) Notes do not: another number of pairs than published, a part that is not there,
+RGB images that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of a
+modality that differ in kind, files with an orientation tag (none is obeyed), empty masks, foreground strokes outside
+the labelled region, folders that cannot be listed."""
 
 
 def main() -> None:

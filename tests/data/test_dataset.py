@@ -174,3 +174,19 @@ def test_real_depth(shared_data: Path) -> None:
     sample = PairDataset([pairs], 64, DataConfig(), True, 0)[SampleKey(1, 59)]
     assert sample["depth"].shape == (3, 64, 64) and 0 <= sample["depth"].min() <= sample["depth"].max() <= 1
     assert 0 < sample["ground_truth"].mean() < 0.5
+
+
+@pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (1, 1)])
+def test_images_of_extreme_shapes(
+    tmp_path: Path, make_set: MakeSet, write_image: Write, shape: tuple[int, int]
+) -> None:
+    root = make_set(tmp_path, "a")
+    truth = np.arange(shape[0] * shape[1]).reshape(shape) % 2 * 255
+    for path, image in ((root / "RGB/a.jpg", truth), (root / "T/a.png", truth), (root / "GT/a.png", truth)):
+        write_image(path, image.astype(np.uint8))
+    changes = AugmentConfig(flip=True, rotate=20, crop=0.5)
+    pairs = PairDataset([open_set(root)], 16, DataConfig(augment=changes), True, 0)
+    for sample in (pairs[SampleKey(epoch, 0)] for epoch in range(4)):
+        assert all(
+            sample[name].shape[1:] == (16, 16) and sample[name].isfinite().all() for name in (*RGBT, "ground_truth")
+        )

@@ -134,6 +134,16 @@ def test_eval_loader_can_be_used_again(root: Path) -> None:
     assert_same(list(loader), once)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_jpeg_is_one_line_from_any_process(
+    tmp_path: Path, make_set: MakeSet, damage: Callable[[Path], Path], one_line: OneLine, workers: int
+) -> None:
+    root = make_set(tmp_path / "large", "ab", height=64, width=64)
+    path = damage(root / "RGB" / "b.jpg")
+    message = one_line(first, train_loader(dataset(root), 2, 0, 1, workers, seed=0), 1)
+    assert message.startswith(f"{path}: the image is damaged (Corrupt JPEG data: ")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_file_is_one_line_from_any_process(root: Path, one_line: OneLine, workers: int) -> None:
     path = root / "T" / "g.png"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.decoding.images import read_rgb
-from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, contact_sheet, write_png
+from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, WIDEST, contact_sheet, write_png
 
 
 def test_contact_sheet_places_images_by_row_and_column() -> None:
@@ -30,9 +30,22 @@ def test_images_of_several_shapes_keep_their_proportions() -> None:
     assert sheet.ndim == 3 and (sheet == 0).any()
 
 
+def test_extreme_shapes_fit_on_a_sheet(tmp_path: Path) -> None:
+    images = [np.zeros(shape, np.uint8) for shape in ((1, 5000), (5000, 1), (1, 1))]
+    sheet = contact_sheet([("a", [image]) for image in images], ("x",))
+    assert sheet.shape[1] == WIDEST + 2 * GAP
+    write_png(tmp_path / "a.png", sheet)
+
+
 def test_long_names_are_cut_not_overflowing() -> None:
     sheet = contact_sheet([("n" * 500, [np.zeros((64, 64), np.uint8)])], ("t" * 100,))
     assert sheet.shape[1] == CELL_HEIGHT + 2 * GAP
+
+
+def test_names_that_are_no_text_are_written_escaped() -> None:
+    image = np.zeros((64, 300), np.uint8)
+    odd, escaped = (contact_sheet([(name, [image])], ("x",)) for name in ("caf\udce9", "caf\\udce9"))
+    assert np.array_equal(odd, escaped)  # OpenCV crashes on the bytes themselves
 
 
 def test_png_comes_back_in_rgb_order(tmp_path: Path) -> None:

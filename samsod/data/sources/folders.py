@@ -7,28 +7,34 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, shown
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+
+class Absent(UserError):
+    """A folder that was looked for is not there, or its content cannot be."""
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
     """The images of a folder by stem, in the order of their names; other files and hidden ones are passed over.
 
+    Links that lead nowhere count: what reads them will say so.
+
     Raises:
-        UserError: The folder holds no image, or some of one stem; one line for each such stem.
+        UserError: The folder cannot be listed, holds no image, or some of one stem; one line for each such stem.
     """
     files: dict[str, Path] = {}
     faults = []
-    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_file()):
+    for name in _listed(folder):
         stem, ending = os.path.splitext(name)
-        if name.startswith(".") or ending.lower() not in ENDINGS:
+        if ending.lower() not in ENDINGS or (os.path.exists(folder / name) and not os.path.isfile(folder / name)):
             continue
         if stem in files:
-            faults.append(f"{folder}: two files of the same stem: {files[stem].name} and {name}")
+            faults.append(f"{shown(folder)}: two files of the same stem: {shown(files[stem].name)} and {shown(name)}")
         files[stem] = folder / name
     if not files:
-        faults.append(f"{folder}: holds no image ({', '.join(ENDINGS)})")
+        faults.append(f"{shown(folder)}: holds no image ({', '.join(ENDINGS)})")
     if faults:
         raise UserError("\n".join(faults))
     return files
@@ -63,8 +69,20 @@ def children(folder: Path, names: Iterable[str]) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders in a folder by name, without hidden ones.
+
+    Raises:
+        Absent: The folder cannot be listed.
+    """
+    return [folder / name for name in _listed(folder) if os.path.isdir(folder / name)]
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a folder that are not hidden, sorted."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        raise Absent(f"{shown(folder)}: cannot be listed: {error.strerror}") from None
 
 
 def what_is_in(folder: Path) -> str:
@@ -78,9 +96,9 @@ def folder_key(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
 
 
-def some_of(names: Sequence[str], shown: int = 5) -> str:
-    """The first few of many names, and how many more there are."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first few of many names, on one line, and how many more there are."""
+    return ", ".join(map(shown, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def enumerated(names: Sequence[str]) -> str:

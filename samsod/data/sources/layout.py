@@ -6,6 +6,7 @@ compared without regard to case, hyphens, underscores and blanks.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.sources.families import Family
-from samsod.data.sources.folders import children, enumerated, folder_key, what_is_in
+from samsod.data.sources.folders import Absent, children, enumerated, folder_key, what_is_in
 from samsod.data.sources.modalities import MODALITIES, Role
 from samsod.utils.errors import UserError, nearest
 
@@ -52,10 +53,6 @@ class Wanted(NamedTuple):
     def says_where(self, role: str) -> bool:
         """Whether the config says by a full path where the folder is."""
         return self.folder(role).is_absolute()
-
-
-class Absent(UserError):
-    """A folder that was looked for is not there."""
 
 
 class NoPlace(Absent):
@@ -108,7 +105,7 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
     config, family = wanted.config, wanted.family
     if config.root:
         root = Path(config.root).expanduser()
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise Absent(f"{config.family}: no such folder: {root}")
         return [root]
     if all(map(wanted.says_where, wanted.roles)):
@@ -117,7 +114,7 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
         held = [f"{role.called}s" for role in wanted.roles.values()]
         raise Absent(f"{config.family}: set root to the folder that holds those of the {enumerated(held)}")
     parent = Path(data_root).expanduser()
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         raise Absent(f"{config.family}: data.root is no folder: {parent}")
     places = list(_under(parent, wanted))
     if not places:
@@ -185,7 +182,7 @@ def _role_folders(wanted: Wanted, base: Path) -> dict[str, Path]:
 def _role_folder(wanted: Wanted, base: Path, role: str) -> Path:
     config, family, explicit = wanted.config, wanted.family, wanted.folder(role)
     named = explicit != Path()
-    if named and (base / explicit).is_dir():
+    if named and os.path.isdir(base / explicit):
         return base / explicit
     if explicit.is_absolute():
         raise Absent(f"{config.family}: no such folder: {explicit}")

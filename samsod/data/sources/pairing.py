@@ -12,7 +12,7 @@ from typing import NamedTuple
 from samsod.data.sources.folders import ENDINGS, images_by_stem, some_of
 from samsod.data.sources.layout import Layout
 from samsod.data.sources.modalities import Role
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, about, shown
 
 Files = Mapping[str, Path]
 
@@ -34,8 +34,8 @@ class Unmatched(NamedTuple):
 
     def __str__(self) -> str:
         """One line for this file alone."""
-        which = "that stem" if self.source == self.path.parent else f"the stem {self.stem}"
-        return f"{self.path}: no {self.called} of {which} in {self.folder}"
+        which = "that stem" if self.source == self.path.parent else f"the stem {shown(self.stem)}"
+        return f"{shown(self.path)}: no {self.called} of {which} in {shown(self.folder)}"
 
     @property
     def source(self) -> Path:
@@ -92,7 +92,7 @@ def summarise(unmatched: Sequence[Unmatched]) -> Iterator[str]:
 
 
 def _list_path(list_file: str, root: Path) -> Path:
-    path = next((p for p in (Path(list_file).expanduser(), root / list_file) if p.is_file()), None)
+    path = next((p for p in (Path(list_file).expanduser(), root / list_file) if os.path.isfile(p)), None)
     if path is None:
         raise UserError(f"{list_file}: no such list file, here or in {root}")
     return path
@@ -103,7 +103,9 @@ def _listed(path: Path, known: Files) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise UserError(f"{path}: the list file is not a text file") from None
+        raise about(path, "the list file is not a text file") from None
+    except OSError as error:
+        raise about(path, f"the list file cannot be read: {error.strerror}") from None
     stems = [_as_stem(line, known) for line in lines if line]
     if not stems:
         raise UserError(f"{path}: the list file names no stem")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.sources.catalog import FoundSet, look_up
 from samsod.data.sources.families import FAMILIES, Family, family_named
-from samsod.data.sources.folders import subfolders, what_is_in
-from samsod.data.sources.layout import Absent, NoPlace, bears_name, find_layout
+from samsod.data.sources.folders import Absent, subfolders, what_is_in
+from samsod.data.sources.layout import NoPlace, bears_name, find_layout
 from samsod.data.sources.modalities import MODALITIES, role_of
 from samsod.utils.errors import UserError
 
@@ -46,7 +47,7 @@ def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | No
     Raises:
         UserError: No such folder or family, or nothing was recognised.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"{root}: no such folder")
     families = [family_named(family_name)] if family_name else list(FAMILIES.values())
     published = [family for family in families if family.folders]

@@ -99,6 +99,21 @@ def test_kinds_sizes_and_masks(tmp_path: Path, make_set: MakeSet, write_image: W
     assert "SIP: pairs without any foreground (1): a" in notes
 
 
+def test_damaged_jpegs_are_faults_and_orientation_tags_a_note(
+    tmp_path: Path, make_set: MakeSet, damage: Callable[[Path], Path], tag: Callable[..., Path]
+) -> None:
+    root = make_set(tmp_path / "mine", "abcd", height=64, width=64)
+    damage(root / "RGB" / "b.jpg")
+    tag(root / "RGB" / "c.jpg")
+    tag(root / "T" / "a.png")
+    tag(root / "T" / "d.png", 1)
+    found, checked = check(tmp_path)
+    (fault,) = faults_of(found, checked)
+    assert fault.startswith(f"{root}/RGB/b.jpg: the image is damaged (Corrupt JPEG data: ")
+    note = f"mine: files with an orientation tag, which is not obeyed (2): {root}/T/a.png and 1 more"
+    assert list(notes_of(found, checked)) == [note]
+
+
 def test_duplicates_are_found_by_what_is_decoded(tmp_path: Path, make_set: MakeSet, write_image: Write) -> None:
     endings = (".png", ".png", ".png")
     train = make_set(tmp_path / "VT5000" / "Train", "abc", endings=endings)

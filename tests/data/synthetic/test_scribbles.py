@@ -60,6 +60,14 @@ def test_masks_without_object_or_without_background(full: bool) -> None:
     assert labelled.any() and foreground.any() == full and (labelled == foreground).all() == full
 
 
+@pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (1, 1)])
+def test_masks_of_extreme_shapes(shape: tuple[int, int]) -> None:
+    count = shape[0] * shape[1]
+    for mask in (np.arange(count) < count // 2, np.ones(count, bool)):
+        foreground, labelled = scribble(mask.reshape(shape), np.random.default_rng(0))
+        assert labelled.any() and not (foreground & ~mask.reshape(shape)).any()
+
+
 def test_every_part_is_labelled_however_small_or_thin() -> None:
     mask = np.zeros((200, 300), bool)
     mask[50, 20:60] = mask[100:140, 100] = mask[20:22, 200:202] = True
