@@ -14,17 +14,17 @@ def main() -> None:
     args = parse()
     from samsod.evaluation.maps.results import as_json, compare, name_folders, open_cache, summarise, write_results
     from samsod.evaluation.maps.scoring import find_maps, score_maps
-    from samsod.evaluation.tables.reported import named_row
+    from samsod.evaluation.tables.reported import named_rows
     from samsod.utils.files import check_writable
 
-    for method in args.reported:
-        named_row(method)  # a name the paper does not have is told before anything is scored
-    map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
+    truths = name_folders("--gt", args.gt)
+    reported = named_rows(args.reported, list(truths))
+    map_sets = find_maps(name_folders("--pred", args.pred), truths)
     if args.output:
         check_writable(args.output)
     cache = None if args.no_cache else open_cache(args.cache)
     results = summarise(score_maps(map_sets, args.threads, cache, not args.no_weighted_f))
-    table = compare(results, args.digits, args.reported)
+    table = compare(results, args.digits, reported)
     if args.output:
         write_results(args.output, results, table)
     print(as_json(results) if args.json else table.text(), end="" if args.json else "\n")
