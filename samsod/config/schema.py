@@ -205,8 +205,11 @@ class TestConfig:
 
     batch_size: int = 1
     """images per forward pass and rank"""
+    resize: Literal["logits", "saliency"] = "logits"
+    """what is resized to the truth's size: the logits, before the sigmoid, as the released code does, or the saliency
+    after it; in validation too"""
     normalize_maps: bool = True
-    """stretch every saved map to 0-255, as the released code does"""
+    """stretch every map from its own minimum and maximum to 0-255, as the released code does; a constant one stays"""
     streams: bool = False
     """also score the fusion's and every modality's own prediction, into streams.json"""
     contact_sheet: int = 8

@@ -91,16 +91,7 @@ def find_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
     if not config.data.skip_bad:
         found = _found(items, config)
         return Sets([whole_set(one) for one in found], [line for one in found for line in _count_remark(one)])
-    outcome: Sets | str = ""
-    if distributed.is_main():
-        try:
-            outcome = _usable_sets(items, config)
-        except UserError as error:
-            outcome = str(error)
-    outcome = distributed.gather_objects(outcome)[0]
-    if isinstance(outcome, str):
-        raise UserError(outcome)
-    return outcome
+    return distributed.on_main(lambda: _usable_sets(items, config))
 
 
 def _found(items: Sequence[DatasetConfig], config: Config) -> list[FoundSet]:
