@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from samsod.config.command_line import OneLineParser, add_reported, positive
@@ -12,22 +13,20 @@ from samsod.utils.errors import run_main
 def main() -> None:
     """Scores every method on every data set and prints the table, or JSON."""
     args = parse()
-    from samsod.evaluation.maps.results import as_json, compare, name_folders, open_cache, summarise, write_results
+    from samsod.evaluation.maps import results as maps
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.evaluation.tables.reported import named_rows
-    from samsod.utils.files import check_writable
 
-    truths = name_folders("--gt", args.gt)
+    truths = maps.name_folders("--gt", args.gt)
     reported = named_rows(args.reported, list(truths))
-    map_sets = find_maps(name_folders("--pred", args.pred), truths)
-    if args.output:
-        check_writable(args.output)
-    cache = None if args.no_cache else open_cache(args.cache)
-    results = summarise(score_maps(map_sets, args.threads, cache, not args.no_weighted_f))
-    table = compare(results, args.digits, reported)
-    if args.output:
-        write_results(args.output, results, table)
-    print(as_json(results) if args.json else table.text(), end="" if args.json else "\n")
+    map_sets = find_maps(maps.name_folders("--pred", args.pred), truths)
+    with maps.holding(args.output) if args.output else nullcontext():
+        cache = None if args.no_cache else maps.open_cache(args.cache)
+        results = maps.summarise(score_maps(map_sets, args.threads, cache, not args.no_weighted_f))
+        table = maps.compare(results, args.digits, reported)
+        if args.output:
+            maps.write_results(args.output, results, table)
+    print(maps.as_json(results) if args.json else table.text(), end="" if args.json else "\n")
 
 
 def parse() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -69,4 +70,4 @@ def predictive(tree: Mapping[str, Any], modalities: Collection[str]) -> dict[str
 
 
 def _value(settings: Mapping[str, Any], key: str) -> str:
-    return repr(settings[key]) if key in settings else "unset"
+    return json.dumps(settings[key]) if key in settings else "unset"

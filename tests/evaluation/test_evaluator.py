@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from samsod.config import Config
 from samsod.config.schema import TestConfig
 from samsod.data.dataset import PairDataset
-from samsod.data.decoding.images import cv2, read_truth
+from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.evaluation import testing
+from samsod.evaluation.contact_sheet import write_png
 from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
@@ -71,6 +72,24 @@ def test_streams_and_overall(config: Config, tmp_path: Path) -> None:
     scores = results["final"]
     assert scores["Overall"]["images"] == 15
     assert scores["Overall"]["S"] == pytest.approx((12 * scores["again"]["S"] + 3 * scores["few"]["S"]) / 15)
+
+
+def test_any_shape_and_name_is_tested(config: Config, tmp_path: Path) -> None:
+    root = tmp_path / "odd"
+    shapes = {"tall": (5000, 1), "wide": (1, 5000), "point": (1, 1), "caf\udce9": (40, 50), "two\nlines": (40, 50)}
+    for folder in ("RGB", "T", "GT"):
+        (root / folder).mkdir(parents=True)
+        for stem, shape in shapes.items():
+            grey = np.tile((np.arange(shape[1]) % 2 * 255).astype(np.uint8), (shape[0], 1))
+            image = grey if folder == "GT" else np.dstack([grey] * 3)
+            write_png(root / folder / f"{stem}.png", image)
+    pairs = find_set(replace(config.data.test[0], root=str(root)), "", config.model.modalities)
+    config = replace(config, test=replace(config.test, contact_sheet=8))
+    for _ in range(2):  # the second finds them its own
+        results = run_test(model_of(config), [pairs], config, tmp_path / "out")
+    assert results[FINAL]["again"]["images"] == 5
+    for stem, shape in shapes.items():
+        assert read_saliency(tmp_path / "out" / "maps" / "again" / f"{stem}.png").shape == shape
 
 
 def files_in(folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ import pytest
 
 from samsod.data.decoding.images import cv2
 from samsod.evaluation.contact_sheet import write_png
+from samsod.utils.files import locked
 from tests.tools.test_commands import ROOT, command, fault
 
 GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
@@ -109,7 +110,7 @@ def test_a_map_that_cannot_be_scored_is_named(name: str, tmp_path: Path) -> None
     (folder / file).write_bytes(make())
     done = command("eval_maps", "--pred", folder, "--gt", GOLDEN / "truths" / "edges", "--output", tmp_path / "out")
     fault(done, str(folder / file), message)
-    assert done.stdout == "" and not (tmp_path / "out").exists()
+    assert done.stdout == "" and [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_8_bits_stored_as_16_or_in_three_channels_score_the_same(tmp_path: Path) -> None:
@@ -184,3 +185,27 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     fault(command("eval_maps", *folders, "--output", tmp_path / "file"), "is a file, expected a folder")
     fault(command("eval_maps", *folders, "--cache", tmp_path / "file"), "is a file, expected a folder")
+    fault(command("eval_maps", *folders, "--output", "/proc/scores"), "/proc/scores", "cannot write to /proc")
+    (tmp_path / "out" / "results.md").mkdir(parents=True)
+    fault(command("eval_maps", *folders, "--output", tmp_path / "out"), "results.md")
+    with locked(tmp_path / "held"):
+        fault(command("eval_maps", *folders, "--output", tmp_path / "held"), "is working in it")
+    fault(command("eval_maps", *folders, "--reported", "SAMSOD-tiny"), "measured are edges: name the sets alike")
+
+
+def test_names_that_are_no_text_or_of_two_lines(tmp_path: Path) -> None:
+    """Each folder is scored under its name, and a file without a partner is told in one line."""
+    for name in ("caf\udce9", "two\nlines"):
+        maps, truths = tmp_path / name / "maps" / name, tmp_path / name / "truths" / name
+        shutil.copytree(GOLDEN / "soft" / "edges", maps)
+        shutil.copytree(GOLDEN / "truths" / "edges", truths)
+        for folder in (maps, truths):
+            (folder / "black.png").rename(folder / f"{name}.png")
+        done = command("eval_maps", "--pred", maps, "--gt", truths, "--no-cache", "--output", tmp_path / name / "out")
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        assert len(done.stdout.splitlines()) == 3
+        results = json.loads((tmp_path / name / "out" / "results.json").read_text())
+        ((by_set,), figures) = results.values(), FIGURES["soft"]["edges"]
+        assert next(iter(by_set.values())) == pytest.approx(figures, rel=0, abs=1e-9)
+        (maps / f"{name}.png").unlink()
+        fault(command("eval_maps", "--pred", maps, "--gt", truths, "--no-cache"), "no map for 1 of the 5 masks")

@@ -9,7 +9,6 @@ import struct
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from samsod.data import decoding
 from samsod.data.decoding.images import cv2
 from samsod.evaluation import metrics
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.utils.files import check_writable
+from samsod.utils.files import check_writable, code_digest
 
 LIMIT = 50_000
 """Scores kept at most, 8 KiB each; about twelve methods on the three RGB-T test sets."""
@@ -114,13 +113,6 @@ class ScoreCache:
         return self._digests[truth]
 
 
-def default_folder() -> Path:
-    """`samsod/scores` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "samsod" / "scores"
-
-
 def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
@@ -129,16 +121,6 @@ def _code_version() -> bytes:
     """Changes with the code that reads and scores maps, and with the libraries it computes with."""
     libraries = f"numpy {np.__version__} opencv {cv2.__version__}"
     return f"{code_digest(decoding, metrics)} {libraries}".encode()
-
-
-def code_digest(*parts: ModuleType) -> str:
-    """SHA-256 of the source of modules and of packages with all in them: what else code made is out of date."""
-    digest = hashlib.sha256()
-    for part in parts:
-        source = Path(str(part.__file__))
-        for file in sorted(source.parent.rglob("*.py")) if hasattr(part, "__path__") else [source]:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _packed(scores: ImageScores) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from samsod.data.sources.folders import ENDINGS, find_subfolder, folder_key, ima
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.utils.errors import UserError
+from samsod.utils.machine import cores
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads
 
@@ -74,7 +74,7 @@ def find_maps(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> li
                 )
                 sets.append(MapSet(method, dataset, tuple(sorted(pairs, key=lambda pair: pair.stem))))
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))  # a missing folder lacks every set
+        raise UserError(*dict.fromkeys(faults))  # a missing folder lacks every set
     return sets
 
 
@@ -108,7 +108,7 @@ def score_maps(
 
     scored: Scores = {}
     faults = []
-    with closing(in_threads(scores_or_fault, places, threads or _cores(), "scoring")) as results:
+    with closing(in_threads(scores_or_fault, places, threads or cores(), "scoring")) as results:
         outcomes = progress(results, len(places), "scoring maps")
         for (method, dataset, pair), outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, str):
@@ -119,7 +119,7 @@ def score_maps(
         cache.prune()
     if faults:
         more = len(faults) - FAULTS_SHOWN
-        raise UserError("\n".join(faults[:FAULTS_SHOWN]) + (f"\nand {more} more maps like these" if more > 0 else ""))
+        raise UserError(*faults[:FAULTS_SHOWN], *([f"and {more} more maps like these"] if more > 0 else []))
     return scored
 
 
@@ -153,10 +153,6 @@ def score_pair(pair: MapPair, weighted_f: bool = True) -> ImageScores:
     return score_image(prediction, truth, weighted_f)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _name_faults(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> Iterator[str]:
     if not predictions:
         yield "no method to score: give at least one folder of saliency maps"
@@ -175,7 +171,7 @@ def _noted(faults: list[str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        faults.append(str(error))
+        faults += error.args
     except PermissionError as error:
         faults.append(f"{error.filename}: cannot be read: {error.strerror}")
 

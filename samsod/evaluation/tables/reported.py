@@ -65,19 +65,20 @@ def named_rows(names: Sequence[str], datasets: Sequence[str]) -> list[Row]:
     Raises:
         UserError: The paper has no such row, or has nothing on any of these sets; one line for each.
     """
-    rows, faults = [], []
+    rows: list[Row] = []
+    faults: list[str] = []
     for name in names:
         try:
             row = named_row(name)
         except UserError as error:
-            faults.append(str(error))
+            faults += error.args
             continue
         rows.append(on_sets(row, datasets))
         if not rows[-1].scores:
             there, here = ", ".join(row.scores), ", ".join(sorted(datasets))
             faults.append(f"the paper reports {row.method} on {there}; measured are {here}: name the sets alike")
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return rows
 
 
