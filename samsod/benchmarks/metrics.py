@@ -18,7 +18,7 @@ from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.evaluation.tables.text import text_table
 from samsod.utils.progress import progress
 
-FIGURES = ("s", "mae", "wf", "adp_f", "adp_e", "f", "e", "precision", "recall")
+FIELDS = ("s", "mae", "wf", "adp_f", "adp_e", "f", "e", "precision", "recall")
 OURS, REFERENCE, SHARED = "samsod", "PySODMetrics", "PySODMetrics, normalised once"
 
 
@@ -51,7 +51,7 @@ def folder_pairs(predictions: Path, truths: Path, count: int) -> Pairs:
 
 
 def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
-    """Times the metrics on one core, in turns with the reference, and compares every figure of every image.
+    """Times the metrics on one core, in turns with the reference, and compares every value of every image.
 
     Args:
         pairs: Maps and truths, uint8.
@@ -59,7 +59,7 @@ def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
         reference: Interpreter of an environment with PySODMetrics; None times the project's own alone.
 
     Returns:
-        A table of milliseconds a pair and, with a reference, one of the largest difference of each figure.
+        A table of milliseconds a pair and, with a reference, one of the largest difference of each value.
 
     Raises:
         UserError: The interpreter lacks PySODMetrics.
@@ -79,7 +79,7 @@ def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
         with closing(Reference(reference, path)) as opponent:
             ways[REFERENCE] = lambda weighted_f: opponent.seconds(weighted_f, shared=False)
             ways[SHARED] = lambda weighted_f: opponent.seconds(weighted_f, shared=True)
-            differences = _difference_table(ours, opponent.figures())
+            differences = _difference_table(ours, opponent.scores())
             return f"{_speed_table(ways, len(pairs), rounds)}\n\n{differences}"
 
 
@@ -99,24 +99,24 @@ def _speed_table(ways: Mapping[str, Callable[[bool], float]], count: int, rounds
     for way in ways:
         row = [way]
         for kind in kinds:
-            figure = median(times[way, kind])
-            row.append(f"{figure:.2f}")
+            value = median(times[way, kind])
+            row.append(f"{value:.2f}")
             if REFERENCE in ways:
-                row.append(f"{median(times[REFERENCE, kind]) / figure:.1f}x")
+                row.append(f"{median(times[REFERENCE, kind]) / value:.1f}x")
         rows.append(row)
     ratio = ["faster"] if REFERENCE in ways else []
     return text_table(["ms a map", *(cell for kind in kinds for cell in [kind, *ratio])], rows)
 
 
 def _difference_table(ours: Sequence[ImageScores], reference: Sequence[Mapping[str, object]]) -> str:
-    """The largest difference of each figure, over all images and for curves over all thresholds."""
+    """The largest difference of each value, over all images and for curves over all thresholds."""
     gaps = {
         name: [
             float(np.abs(np.asarray(getattr(one, name)) - np.asarray(other[name])).max())
             for one, other in zip(ours, reference, strict=True)
         ]
-        for name in FIGURES
+        for name in FIELDS
     }
     # The reference's S is nan where one of its regions is empty.
     row = [OURS, *(f"{np.nanmax(gap):.0e}" for gap in gaps.values())]
-    return text_table([f"largest difference from {REFERENCE}", *FIGURES], [row])
+    return text_table([f"largest difference from {REFERENCE}", *FIELDS], [row])

@@ -42,5 +42,5 @@ def test_the_reference_agrees_and_is_timed(tmp_path: Path) -> None:
     reference = Reference(Path(python), tmp_path / "pairs.npz")
     assert reference.version == "1.6.2"
     assert reference.seconds(weighted_f=True, shared=True) > 0
-    assert len(reference.figures()[0]["f"]) == 256
+    assert len(reference.scores()[0]["f"]) == 256
     reference.close()

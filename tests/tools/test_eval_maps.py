@@ -21,7 +21,7 @@ from samsod.utils.files import locked
 from tests.tools.test_commands import ROOT, command, fault
 
 GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
-FIGURES: dict[str, Any] = json.loads((GOLDEN / "results.json").read_text())
+GOLDEN_VALUES: dict[str, Any] = json.loads((GOLDEN / "results.json").read_text())
 METHODS = ("--pred", GOLDEN / "close", "--pred", GOLDEN / "soft")
 SETS = ("--gt", f"Shapes-1={GOLDEN / 'truths' / 'Shapes-1'}", "--gt", GOLDEN / "truths" / "edges")
 
@@ -33,16 +33,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "xdg"
 
 
-def test_golden_maps_have_the_references_figures_in_every_format(tmp_path: Path, own_cache: Path) -> None:
+def test_golden_maps_have_the_references_values_in_every_format(tmp_path: Path, own_cache: Path) -> None:
     outputs = ("--json", "--output", tmp_path / "out")
     for _ in range(2):  # scored, then looked up
         done = command("eval_maps", *METHODS, *SETS, *outputs)
         assert done.returncode == 0 and done.stderr == "", done.stderr
         results = json.loads(done.stdout)
-        for method, by_set in FIGURES.items():
-            for dataset, figures in by_set.items():
-                assert results[method][dataset] == pytest.approx(figures, rel=0, abs=1e-9)
-            weighted = sum(figures["S"] * figures["images"] for figures in by_set.values()) / 9
+        for method, by_set in GOLDEN_VALUES.items():
+            for dataset, values in by_set.items():
+                assert results[method][dataset] == pytest.approx(values, rel=0, abs=1e-9)
+            weighted = sum(values["S"] * values["images"] for values in by_set.values()) / 9
             assert results[method]["Overall"]["S"] == pytest.approx(weighted, abs=1e-9)
         assert list(results["close"]) == ["Shapes-1", "edges", "Overall"]
     assert len([path for path in own_cache.rglob("*") if path.is_file()]) == 18
@@ -60,8 +60,8 @@ def test_one_folder_of_maps_and_one_of_masks(own_cache: Path) -> None:
     assert done.returncode == 0, done.stderr
     heading, _, row = done.stdout.splitlines()
     assert heading.split() == ["set", "method", "S↑", "maxF↑", "meanF↑", "adpF↑", "maxE↑", "meanE↑", "adpE↑", "MAE↓"]
-    figures = FIGURES["soft"]["edges"]
-    assert row.split()[:4] == ["edges", "edges", f"{figures['S']:.3f}", f"{figures['maxF']:.3f}"]
+    values = GOLDEN_VALUES["soft"]["edges"]
+    assert row.split()[:4] == ["edges", "edges", f"{values['S']:.3f}", f"{values['maxF']:.3f}"]
     assert not own_cache.exists()
 
 
@@ -120,7 +120,7 @@ def test_8_bits_stored_as_16_or_in_three_channels_score_the_same(tmp_path: Path)
         assert grey is not None
         path.write_bytes(png(grey.astype(np.uint16) * 257 if i % 2 else np.dstack([grey] * 3)))
     done = command("eval_maps", "--pred", folder, "--gt", GOLDEN / "truths" / "edges", "--json", "--no-cache")
-    assert json.loads(done.stdout)["edges"]["edges"] == pytest.approx(FIGURES["soft"]["edges"], rel=0, abs=1e-9)
+    assert json.loads(done.stdout)["edges"]["edges"] == pytest.approx(GOLDEN_VALUES["soft"]["edges"], rel=0, abs=1e-9)
 
 
 def test_faults_of_folders_are_all_named_and_nothing_is_scored(tmp_path: Path, own_cache: Path) -> None:
@@ -205,7 +205,7 @@ def test_names_that_are_no_text_or_of_two_lines(tmp_path: Path) -> None:
         assert done.returncode == 0 and done.stderr == "", done.stderr
         assert len(done.stdout.splitlines()) == 3
         results = json.loads((tmp_path / name / "out" / "results.json").read_text())
-        ((by_set,), figures) = results.values(), FIGURES["soft"]["edges"]
-        assert next(iter(by_set.values())) == pytest.approx(figures, rel=0, abs=1e-9)
+        ((by_set,), values) = results.values(), GOLDEN_VALUES["soft"]["edges"]
+        assert next(iter(by_set.values())) == pytest.approx(values, rel=0, abs=1e-9)
         (maps / f"{name}.png").unlink()
         fault(command("eval_maps", "--pred", maps, "--gt", truths, "--no-cache"), "no map for 1 of the 5 masks")

@@ -21,8 +21,8 @@ from samsod.utils.files import check_writable, code_digest
 LIMIT = 50_000
 """Scores kept at most, 8 KiB each; about twelve methods on the three RGB-T test sets."""
 
-_FIGURES, _CURVE = 5, 256
-_SIZE = 32 + 8 * (_FIGURES + 4 * _CURVE)
+_SINGLE, _CURVE = 5, 256
+_SIZE = 32 + 8 * (_SINGLE + 4 * _CURVE)
 
 
 class ScoreCache:
@@ -124,9 +124,9 @@ def _code_version() -> bytes:
 
 
 def _packed(scores: ImageScores) -> bytes:
-    figures = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
+    values = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
     curves = (scores.f, scores.e, scores.precision, scores.recall)
-    content = struct.pack(f"<{_FIGURES}d", *figures) + b"".join(curve.astype("<f8").tobytes() for curve in curves)
+    content = struct.pack(f"<{_SINGLE}d", *values) + b"".join(curve.astype("<f8").tobytes() for curve in curves)
     return hashlib.sha256(content).digest() + content
 
 
@@ -134,6 +134,6 @@ def _unpacked(data: bytes) -> ImageScores:
     if len(data) != _SIZE or hashlib.sha256(data[32:]).digest() != data[:32]:
         raise ValueError("damaged")
     numbers = np.frombuffer(data, "<f8", offset=32).astype(np.float64)
-    s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_FIGURES])
-    f, e, precision, recall = numbers[_FIGURES:].reshape(4, _CURVE)
+    s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_SINGLE])
+    f, e, precision, recall = numbers[_SINGLE:].reshape(4, _CURVE)
     return ImageScores(s, mae, None if math.isnan(wf) else wf, adp_f, adp_e, f, e, precision, recall)

@@ -27,7 +27,7 @@ class ImageScores:
     """What one image adds to the metrics of a data set.
 
     The curves are float64 arrays of length 256; entry t is for the map that keeps predictions of at least t, on
-    the scale from 0 to 255 after normalisation. All figures are higher for better, but for `mae`.
+    the scale from 0 to 255 after normalisation. All values are higher for better, but for `mae`.
     """
 
     s: float

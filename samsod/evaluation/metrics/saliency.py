@@ -1,4 +1,4 @@
-"""Scores of saliency maps, with the figures of the field's reference, PySODMetrics, and their means over data sets."""
+"""Scores of saliency maps, with the values of the field's reference, PySODMetrics, and their means over data sets."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class SaliencyMetrics:
         return {name: np.mean([getattr(image, name) for image in self.images], axis=0) for name in names}
 
     def result(self) -> dict[str, float]:
-        """The data set's figures: maxima and means of the mean curves, means of everything else.
+        """The data set's values: maxima and means of the mean curves, means of everything else.
 
         Returns:
             "S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE" and the count "images"; "wF" is

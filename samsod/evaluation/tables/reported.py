@@ -1,4 +1,4 @@
-"""The figures the paper reports in its Tables I to VI, for every method there."""
+"""The values the paper reports in its Tables I to VI, for every method there."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def is_better_when_smaller(metric: str) -> bool:
 
 
 def with_arrow(metric: str) -> str:
-    """The metric and where better figures lie."""
+    """The metric and where better values lie."""
     return f"{metric}{'↓' if is_better_when_smaller(metric) else '↑'}"
 
 
@@ -34,9 +34,9 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
     for dataset in results[names[0]]:
         for name in names:
             scores = results[name][dataset]
-            figures = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
+            values = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
             label = [dataset] if len(names) == 1 else [dataset, name]
-            rows.append([*label, str(scores["images"]), *figures])
+            rows.append([*label, str(scores["images"]), *values])
     heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
     return text_table([*heading, *map(with_arrow, METRICS)], rows, left=len(heading) - 1)
 

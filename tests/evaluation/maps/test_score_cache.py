@@ -146,7 +146,7 @@ def test_a_cache_that_goes_away_costs_nothing_but_time(edges: list[MapSet], tmp_
         ScoreCache(tmp_path / "cache")
 
 
-def test_all_figures_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
+def test_all_values_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path / "cache")
     for wf in (0.0, 1 / 3, None):
         scores = replace(score_maps(edges)["soft"]["edges"]["border"], wf=wf)

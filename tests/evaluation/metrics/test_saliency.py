@@ -1,4 +1,4 @@
-"""The metrics against PySODMetrics' golden figures, literal definitions and their own contract."""
+"""The metrics against PySODMetrics' golden values, literal definitions and their own contract."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_as_golden(metrics: SaliencyMetrics, golden: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_figures_are_those_of_the_reference(name: str) -> None:
+def test_values_are_those_of_the_reference(name: str) -> None:
     assert_as_golden(scored(name), GOLDEN[name])
 
 

@@ -33,17 +33,17 @@ def test_the_rows_of_one_model_agree_between_tables() -> None:
     assert reported_row("table1", "SAMSOD-tiny").cost["params_M"] == PAPER["tiny"]["params"] / 1e6
 
 
-def test_figures_are_the_papers() -> None:
+def test_values_are_the_papers() -> None:
     if not SOURCE.is_file():
         pytest.skip(f"needs the paper's tables at {SOURCE}")
     tables = json.loads(SOURCE.read_text())
     for name in (f"table{i}" for i in range(1, 7)):
         (original,) = (rows for key, rows in tables.items() if key.startswith(name))
         for row, source in zip(reported_rows(name), original, strict=True):
-            for dataset, figures in row.scores.items():
+            for dataset, values in row.scores.items():
                 where = source if name == "table6" else source[dataset]
-                assert figures == {metric: where[metric] for metric in figures}
-                assert all(where[metric] is None for metric in {"S", "maxF", "maxE", "MAE"} - figures.keys())
+                assert values == {metric: where[metric] for metric in values}
+                assert all(where[metric] is None for metric in {"S", "maxF", "maxE", "MAE"} - values.keys())
 
 
 def test_what_the_paper_does_not_have() -> None:
