@@ -1,13 +1,19 @@
-"""Files and folders that are whole or absent, and one line when they cannot be written."""
+"""Files and folders that are whole or absent, and one line when they cannot be written; a digest of code."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import signal
 import socket
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 from samsod.utils.errors import UserError
 
@@ -78,3 +84,44 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `parent`, deleted when the block ends, however it ends: SIGTERM stops it as Ctrl-C does.
+
+    What processes that were killed left under the same prefix is deleted too, unless others work in `parent`.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    import fcntl  # for POSIX systems only, unlike the rest
+
+    stopped = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    stopped = stopped and threading.current_thread() is threading.main_thread()
+    use = os.open(parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in parent.glob(f"{prefix}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # a file system that cannot lock: nothing is cleaned there
+            fcntl.flock(use, fcntl.LOCK_SH)
+        if stopped:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
+            yield Path(name)
+    finally:
+        os.close(use)
+        if stopped:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def code_digest(*parts: ModuleType) -> str:
+    """SHA-256 of the source of modules and of packages with all in them: what else code made is out of date."""
+    digest = hashlib.sha256()
+    for part in parts:
+        source = Path(str(part.__file__))
+        for file in sorted(source.parent.rglob("*.py")) if hasattr(part, "__path__") else [source]:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

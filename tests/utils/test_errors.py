@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from samsod.utils.errors import UserError, run_main
+from samsod.utils.errors import Failure, UserError, about, run_main
 
 
 def fail(error: BaseException) -> Callable[[], None]:
@@ -20,6 +22,12 @@ def fail(error: BaseException) -> Callable[[], None]:
         (lambda: None, 0, ""),
         (fail(UserError("a: wrong\nb: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
         (fail(KeyboardInterrupt()), 1, "interrupted\n"),
+        (fail(Failure("a process was killed")), 1, "error: a process was killed\n"),
+        (
+            fail(RuntimeError("DataLoader worker (pid 7) is killed. \n")),
+            1,
+            "error: DataLoader worker (pid 7) is killed.\n",
+        ),
     ],
 )
 def test_exit_codes(main: Callable[[], None], code: int, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +42,8 @@ def test_anything_else_keeps_its_traceback_and_exits_1(capsys: pytest.CaptureFix
         run_main(fail(RuntimeError("deep")))
     assert caught.value.code == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_path_is_one_line_of_text() -> None:
+    message = str(about(Path(os.fsdecode(b"caf\xc3\xa9/a b\xff\n.png")), "is bad"))
+    assert message == "café/a b\\udcff\\n.png: is bad" and message.encode()

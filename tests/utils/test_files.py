@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, locked, write_text, written_whole
+from samsod.utils.files import check_writable, code_digest, locked, temporary_folder, write_text, written_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -60,3 +62,55 @@ def test_a_folder_that_cannot_be_made_is_not_locked(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/run: cannot be written to"), locked(tmp_path / "file" / "run"):
         pass
+
+
+WORK = """
+import sys, time
+from pathlib import Path
+from samsod.utils.errors import run_main
+from samsod.utils.files import temporary_folder
+def main():
+    with temporary_folder(Path(sys.argv[1]), ".work-") as folder:
+        (folder / "half").write_text("x")
+        print(folder, flush=True)
+        time.sleep(600)
+run_main(main)
+"""
+
+
+def test_a_temporary_folder_goes_with_its_process_or_with_the_next(tmp_path: Path) -> None:
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        command = [sys.executable, "-c", WORK, str(tmp_path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    stopped, its_folder = start()
+    try:
+        with temporary_folder(tmp_path, ".work-") as mine:
+            assert its_folder.is_dir() and mine.is_dir()  # that of a process that lives stays
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.communicate(timeout=60)[1] == "interrupted\n" and stopped.returncode == 1
+        assert not list(tmp_path.iterdir())
+        stopped, its_folder = start()
+    finally:
+        stopped.kill()
+        stopped.communicate()
+    assert its_folder.is_dir()
+    before = signal.getsignal(signal.SIGTERM)
+    with temporary_folder(tmp_path, ".work-"):
+        assert not its_folder.exists()
+    assert not list(tmp_path.iterdir()) and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_digest_covers_a_package_and_all_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "digested_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("X = 1")
+    modules = importlib.import_module("digested_package"), importlib.import_module("digested_package.part")
+    before = [code_digest(module) for module in modules]
+    assert before == [code_digest(module) for module in modules] and len({*before, code_digest(*modules)}) == 3
+    (package / "part.py").write_text("X = 2")
+    assert not {*before} & {code_digest(module) for module in modules}

@@ -14,6 +14,7 @@ import numpy as np
 from samsod.data.decoding.images import cv2
 from samsod.data.synthetic.scenes import VERSION, Bytes, Scene, make_scene
 from samsod.utils.errors import UserError
+from samsod.utils.files import temporary_folder
 
 SPLITS = ("Train", "Test")
 FILES = {"rgb": ("RGB", ".jpg"), "depth": ("D", ".png"), "thermal": ("T", ".jpg")}
@@ -101,8 +102,8 @@ def make_set(
         raise UserError(f"{target} exists and is not this set: choose another --output, or use --force")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".demo_set-", dir=output) as temporary:
-            made = Path(temporary) / "VT5000"
+        with temporary_folder(output, ".demo_set-") as temporary:
+            made = temporary / "VT5000"
             write_set(made, counts, size, seed, modalities)
             install(made, output, parameters)
     except OSError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from samsod.data.sources.catalog import Pair, look_up
 from samsod.data.sources.folders import images_by_stem
 from samsod.data.synthetic.strokes import Stroke, region_strokes
 from samsod.utils.errors import UserError
+from samsod.utils.files import temporary_folder
 
 FOREGROUND, LABELLED = "foreground", "labelled"
 SPECK = 0.02  # parts of the object smaller than this share of its largest are passed over
@@ -97,8 +97,8 @@ def make_scribbles(masks: Iterable[Path], output: Path, seed: int, width: int | 
             raise UserError(f"{target} exists: delete it, or choose another --output")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".scribbles-", dir=output) as temporary:
-            made = [Path(temporary) / target.name for target in targets]
+        with temporary_folder(output, ".scribbles-") as temporary:
+            made = [temporary / target.name for target in targets]
             shares = _write(masks, made, seed, width)
             for folder, target in zip(made, targets, strict=True):
                 folder.rename(target)
