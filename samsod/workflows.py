@@ -21,6 +21,7 @@ from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.testing import Results, run_test
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable
@@ -32,7 +33,8 @@ def train(config: Config, device: torch.device) -> Trainer:
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     train_sets, val_sets, remarks = training_sets(config)
-    dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
+    dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     if config.data.cache != "none":
         RunLog(None).line(dataset.use_cache())
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"

@@ -56,6 +56,10 @@ class AdapterConfig:
     """share of channels the gate decides on (Eq. 22)"""
     gate_scope: Literal["image", "batch"] = "image"
     """what the gate is averaged over; with batch (the released code) a prediction depends on its batch mates"""
+    gate_pooling: Literal["mean_token", "tokens"] = "mean_token"
+    """mean_token: the softmax of the mean token (Eq. 23); tokens (the released code): the mean of every token's"""
+    gate_start: Literal["zero", "random"] = "zero"
+    """start of the gates' linear layers; random (the released code): PyTorch's own"""
     gate_gradient: Literal["straight_through", "none"] = "straight_through"
     """how the gate learns through floor(); with none (the released code) it never does and is frozen"""
     options: dict[str, Any] = field(default_factory=dict)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from samsod.utils import distributed
 from samsod.utils.files import write_text
@@ -63,13 +60,6 @@ class RunLog:
             return
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
         write_text(path, "".join(f"{row}\n" for row in rows))
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _finite(value: Any) -> Any:
