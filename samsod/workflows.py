@@ -22,10 +22,10 @@ from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.metrics.saliency import Results
 from samsod.evaluation.settings import check_settings
-from samsod.evaluation.tables.comparison import Row
 from samsod.evaluation.tables.reported import named_rows
 from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, locked
@@ -37,7 +37,8 @@ def train(config: Config, device: torch.device) -> Trainer:
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     train_sets, val_sets, remarks = training_sets(config)
-    dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
+    guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
+    dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     if config.data.cache != "none":
         RunLog(None).line(dataset.use_cache())
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
@@ -69,7 +70,7 @@ def test(
     output: Path,
     reported: Sequence[str] = (),
     allowed: Collection[str] = (),
-) -> tuple[Results, list[Row]]:
+) -> Results:
     """Tests a checkpoint on the configured sets and writes the results below `output`, which it holds meanwhile.
 
     Args:
@@ -77,11 +78,11 @@ def test(
         device: Where the model runs.
         checkpoint: The checkpoint's file.
         output: Folder of the results; see `run_test`.
-        reported: Rows of the paper to compare with; see `named_rows`.
+        reported: Rows of the paper that will be compared with, see `named_rows`; looked for before the work.
         allowed: Settings that may be others than in training; see `check_settings`.
 
     Returns:
-        The results of `run_test`, and the rows of the paper on the sets.
+        The results of `run_test`.
 
     Raises:
         UserError: The checkpoint does not fit the configured model or settings, a set cannot be used, the paper has no
@@ -90,15 +91,15 @@ def test(
     check_writable(output)
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config, "data.test")
-    rows = named_rows(reported, [found.name for found in sets])
+    named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
-    remarks += check_settings(content, config, allowed, checkpoint)
+    remarks = [*remarks, *check_settings(content, config, allowed, checkpoint)]
     with ExitStack() as held:
         distributed.on_main(lambda: held.enter_context(locked(output)))
         log = RunLog(output)
         for remark in remarks:
             log.line(remark)
-        return run_test(model.to(device), sets, config, output), rows
+        return run_test(model.to(device), sets, config, output)
 
 
 def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:

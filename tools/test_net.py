@@ -23,15 +23,17 @@ def main() -> None:
     from samsod.engine.launch import launch
     from samsod.evaluation.evaluator import FINAL
     from samsod.evaluation.maps.results import compare
+    from samsod.evaluation.tables.reported import named_rows
     from samsod.evaluation.tables.text import results_table
     from samsod.utils import distributed
     from samsod.workflows import test
 
     with launch(config) as device:
-        results, rows = test(config, device, args.checkpoint, args.output, args.reported, args.allow_changed)
+        results = test(config, device, args.checkpoint, args.output, args.reported, args.allow_changed)
         if distributed.is_main():
             print(results_table(results))
-            if rows:
+            if args.reported:
+                rows = named_rows(args.reported, list(results[FINAL]))
                 print(compare({"this": results[FINAL]}, reported=rows).text())
             print(f"results.json, maps and pictures are in {args.output}")
 

@@ -22,7 +22,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samsod.config import ModelConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data import imagenet
 from samsod.data.augment import draw
 from samsod.data.dataset import PairDataset, Sample, SampleKey
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
@@ -33,8 +35,8 @@ from samsod.data.sources.modalities import settings_of
 from samsod.data.synthetic.demo_set import encoded, write_scene
 from samsod.data.synthetic.scenes import make_scene
 from samsod.data.transforms import Factors
-from samsod.utils import imagenet
 from samsod.utils.errors import UserError
+from samsod.utils.files import write_bytes
 from samsod.utils.progress import progress
 
 LARGE = (1280, 960)  # width and height
@@ -122,7 +124,7 @@ def make_scenes(folder: Path, count: int) -> list[Pair]:
     """Generated pairs of 640×640 pixels, written below `folder`."""
     for index in range(count):
         write_scene(folder, f"{index:03d}", make_scene(0, 0, index, 640))
-    return list(find_set(DatasetConfig(root=str(folder)), "", ("rgb", "thermal")).pairs)
+    return list(find_set(DatasetConfig(root=str(folder)), "", ModelConfig().modalities).pairs)
 
 
 def enlarge(pairs: Sequence[Pair], folder: Path) -> list[Pair]:
@@ -283,7 +285,7 @@ def _write_large(image: Bytes, source: Path, folder: Path, name: str) -> Path:
     path = folder / f"{source.stem}_{name}{source.suffix.lower()}"
     method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
     enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)
-    path.write_bytes(encoded(path.suffix, as_bytes(enlarged)))
+    write_bytes(path, encoded(path.suffix, as_bytes(enlarged)))
     return path
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import functools
-import inspect
-import json
 import re
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
-from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
-from samsod.utils.errors import UserError, nearest
+from samsod.config.yaml_tree import Faults
+from samsod.utils.errors import nearest
 
 RESERVED = ("fusion", "final", "encoder", "decoder", "ground_truth", "labelled", "guide", "index")
 """Names of streams, parameter groups and entries of a batch, which no modality can have."""
@@ -56,6 +49,10 @@ class AdapterConfig:
     """share of channels the gate decides on (Eq. 22)"""
     gate_scope: Literal["image", "batch"] = "image"
     """what the gate is averaged over; with batch (the released code) a prediction depends on its batch mates"""
+    gate_pooling: Literal["mean_token", "tokens"] = "mean_token"
+    """mean_token: the softmax of the mean token (Eq. 23); tokens (the released code): the mean of every token's"""
+    gate_start: Literal["zero", "random"] = "zero"
+    """start of the gates' linear layers; random (the released code): PyTorch's own"""
     gate_gradient: Literal["straight_through", "none"] = "straight_through"
     """how the gate learns through floor(); with none (the released code) it never does and is frozen"""
     options: dict[str, Any] = field(default_factory=dict)
@@ -71,11 +68,22 @@ class AdapterConfig:
 
 
 @dataclass
+class EncoderConfig:
+    """The image encoder every modality goes through, and the decoder that reads it (SPEC 1.1, 1.4)."""
+
+    name: str = "sam2"
+    """sam2, which size, trunk, decoder_width and dense_prompt belong to, or one registered by `imports`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """settings of an encoder of your own"""
+
+
+@dataclass
 class ModelConfig:
     """The network (SPEC 1)."""
 
     name: str = "samsod"
     """which registered model"""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     size: Literal["micro", "tiny", "small", "base_plus", "large"] = "large"
     """SAM2's Hiera size; micro is ours, for training from scratch and for tests"""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
@@ -109,7 +117,7 @@ class ModelConfig:
             yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
         if self.decoder_width < 32 or self.decoder_width % 32:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
-        if self.weights and self.decoder_width != 256:
+        if self.encoder.name == "sam2" and self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
 
 
@@ -242,68 +250,11 @@ class Config:
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
+        if not self.output.strip():
+            yield "output", "expected the name of a folder, found nothing"
         if self.seed < 0:
             yield "seed", f"expected 0 or more, found {self.seed}"
         for name in self.data.modalities:
             if name not in (known := self.model.modalities):
                 near = nearest(name, known)
                 yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
-
-
-def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
-    """Reads a config file, lays the `key.path=value` overrides on it and checks everything.
-
-    Args:
-        path: The file, or several, each laid over those before it.
-        overrides: Settings of the command line.
-
-    Raises:
-        UserError: One line per fault: unknown keys with the nearest known one, wrong types, duplicates, ranges.
-    """
-    faults: list[str] = []
-    paths = [path] if isinstance(path, (str, Path)) else path
-    tree = functools.reduce(merge, (read_tree(Path(item), faults) for item in paths))
-    for override in overrides:
-        apply_override(tree, override, faults)
-    config = build(Config, tree, faults)
-    if faults:
-        raise UserError("\n".join(faults))
-    config.output, config.train.resume = expand(config.output), expand(config.train.resume)
-    config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
-    return config
-
-
-def expand(path: str) -> str:
-    """A path with `~` resolved, which no shell does after an equals sign."""
-    return str(Path(path).expanduser()) if path.startswith("~") else path
-
-
-def to_yaml(config: Any, docs: bool = False) -> str:
-    """The config as YAML that `load_config` reads back to an equal one; with `docs` every key is explained."""
-    return "\n".join(_yaml_lines(config, docs, "")) + "\n"
-
-
-def _yaml_lines(config: Any, docs: bool, indent: str) -> Iterator[str]:
-    notes = _field_docs(type(config)) if docs else {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if item.name in notes:
-            yield f"{indent}# {notes[item.name]}"
-        if dataclasses.is_dataclass(value):
-            yield f"{indent}{item.name}:"
-            yield from _yaml_lines(value, docs, indent + "  ")
-        else:
-            # JSON is YAML, and its quoted strings cannot be taken for numbers.
-            yield f"{indent}{item.name}: {json.dumps(value, default=dataclasses.asdict)}"
-
-
-def _field_docs(kind: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    docs = {}
-    for statement, following in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            assert isinstance(statement.target, ast.Name) and isinstance(following.value, ast.Constant)
-            docs[statement.target.id] = " ".join(str(following.value.value).split())
-    return docs

@@ -15,12 +15,13 @@ import torch
 from torch.utils.data import Dataset
 
 from samsod.config.data_schema import DataConfig
-from samsod.data import transforms
+from samsod.data import decoding, pair_images, transforms
 from samsod.data.augment import WHOLE, Part, batch_sizes, draw
 from samsod.data.decoding.images import cv2
 from samsod.data.pair_images import Images, augmented, cut_out, from_slot, read_images, resized, slot_length, to_slot
 from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.modalities import settings_of
+from samsod.utils.files import code_digest
 
 if TYPE_CHECKING:
     from samsod.data.cache import SlotFile
@@ -132,15 +133,16 @@ class PairDataset(Dataset[Sample]):
         return f"cache: {cache.slots} of {len(self)} samples, at most {gib:.2f} GiB, in {place}"
 
     def _content(self) -> str:
-        """Everything a sample depends on before it is augmented: settings, libraries that may change it, and files."""
+        """Everything a sample depends on before it is augmented: settings, code that may change it, and files."""
         # Not how they are augmented and standardised, which is done to what is cached.
         read = {
             name: asdict(replace(settings, normalize=None, over_exposure=0.0, crossover=0.0))
             for name, settings in self.modalities.items()
         }
         paths = (path for pair in self.pairs for path in pair.files.values())
+        code = code_digest(decoding, pair_images, transforms), cv2.__version__, torch.__version__
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
-        return json.dumps([self.image_size, self.maps, read, cv2.__version__, torch.__version__, files])
+        return json.dumps([self.image_size, self.maps, read, *code, files])
 
     def _resized(self, index: int, size: int, part: Part) -> Images:
         cache = self._cache if size == self.image_size and part == WHOLE else None

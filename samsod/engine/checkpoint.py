@@ -50,7 +50,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     except OSError as error:
         before = newest(path.parent)
         kept = f"the previous checkpoint {before} is intact" if before else "there is no previous checkpoint"
-        raise OSError(f"{path}: not saved: {error.strerror or error}; {kept}") from error
+        raise OSError(error.errno, f"not saved: {error.strerror or error}; {kept}", str(path)) from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def model_state(model: SaliencyModel) -> dict[str, Tensor]:
-    """The part of the model a checkpoint must hold; see the model's `saved_prefixes`."""
-    return {key: value for key, value in model.state_dict().items() if key.startswith(model.saved_prefixes())}
+    """The part of the model a checkpoint must hold."""
+    return model.saved_state()
 
 
 def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str | Path) -> None:
@@ -87,15 +87,14 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
     """Name, size and SHA-256 of the SAM2 file under the model; None when its weights are all in the checkpoint."""
-    config = model.config
-    if not config.weights or not config.freeze_encoder or "" in model.saved_prefixes():
+    path = model.base_file()
+    if path is None:
         return None
-    path = Path(config.weights)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 24):
             digest.update(chunk)
-    return {"file": path.name, "size": config.size, "sha256": digest.hexdigest()}
+    return {"file": path.name, "size": model.config.size, "sha256": digest.hexdigest()}
 
 
 def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None, path: str | Path) -> None:

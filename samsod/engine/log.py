@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from samsod.utils import distributed
-from samsod.utils.files import write_text
+from samsod.utils.files import append_text, write_text
 from samsod.utils.trees import flat
 
 
@@ -42,14 +39,12 @@ class RunLog:
     def note(self, text: str) -> None:
         """Appends a line, with the time, to log.txt alone."""
         if self.folder:
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            append_text(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def row(self, values: dict[str, Any]) -> None:
         """Appends one JSON object to metrics.jsonl; figures that are not finite become null."""
         if self.folder:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+            append_text(self.folder / "metrics.jsonl", json.dumps(_finite(values), allow_nan=False) + "\n")
         if self._board:
             for name, value in flat(values).items():
                 if isinstance(value, (int, float)) and name != "step":
@@ -63,13 +58,6 @@ class RunLog:
             return
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
         write_text(path, "".join(f"{row}\n" for row in rows))
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _finite(value: Any) -> Any:

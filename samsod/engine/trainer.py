@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from samsod.config import Config, to_yaml
 from samsod.engine import checkpoint
-from samsod.engine.log import RunLog, peak_memory_gib
+from samsod.engine.log import RunLog
 from samsod.engine.meter import Meter, log_line
 from samsod.engine.status import HostCopy, StopRequest
 from samsod.modeling.losses import build_loss
@@ -22,6 +22,7 @@ from samsod.surgery.hook import Diagnostics, GradientHook, gradient_ratio
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import write_text
+from samsod.utils.machine import peak_memory_gib
 from samsod.utils.precision import autocast
 
 Batch = Mapping[str, Tensor]

@@ -1,9 +1,9 @@
-"""Losses for scribbles: what is labelled is learnt, and the RGB image says how far it reaches (SPEC 2).
+"""Losses for scribbles: what is labelled is learnt, and the reference image says how far it reaches (SPEC 2).
 
 Where only strokes are labelled, the pixels between them are decided by two terms without labels: a saliency map may
 change only where the image does (`smoothness`), and nearby pixels of one colour are equally salient (`coherence`).
-The guide of both is the RGB image, for all three streams: they are supervised with one truth, drawn on the RGB
-image; a thermal image is too coarse to hold contours, and would pull its stream to another truth.
+The guide of both is the reference image, for all streams: they are supervised with one truth, drawn on that image;
+another modality's (a thermal image is too coarse to hold contours) would pull its stream to another truth.
 
 Every term is a mean over images of figures that depend on one image each, so that neither micro-batches nor the
 number of ranks change it (partial BCE divided by the labelled pixels of a whole batch would depend on both).
@@ -22,7 +22,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from samsod.registry import LOSSES
-from samsod.utils import imagenet
 from samsod.utils.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
@@ -33,17 +32,20 @@ class _WeakLoss(ABC):
 
     Attributes:
         partial_labels: Tells whoever puts data and loss together that sets with scribbles may be used.
+        needs_guide: Tells them that batches must hold a `guide`.
     """
 
     partial_labels = True
+    needs_guide = False
 
     def __call__(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Scalar loss of logits `[B,1,H,W]`, the mean over images, in float32.
 
         Args:
             logits: Of one stream.
-            batch: `rgb` `[B,3,H,W]`, standardised with ImageNet's statistics; `ground_truth` `[B,1,H,W]` in 0-1;
-                `labelled` `[B,1,H,W]`, 1 where the truth is known, 0 elsewhere; without it, it is known everywhere.
+            batch: `ground_truth` `[B,1,H,W]` in 0-1; `labelled` `[B,1,H,W]`, 1 where the truth is known, 0 elsewhere;
+                without it, it is known everywhere; with `needs_guide` also `guide` `[B,3,H,W]`, the reference image in
+                0-1. An image of one colour (blanked by augmentation, say) guides nothing: the term is 0 for it.
         """
         with torch.autocast(logits.device.type, enabled=False):
             return self.per_image(logits.float(), batch).mean()
@@ -69,8 +71,8 @@ class PartialBce(_WeakLoss):
 class Smoothness(_WeakLoss):
     """Edge-aware smoothness (Zhang et al., "Weakly-Supervised Salient Object Detection via Scribble Annotations").
 
-    Mean over pixels of Σ_D c_D·ψ(D p · exp(-α·|D grey|)), with ψ(x) = √(x² + ε²), p = sigmoid(logit), grey the RGB
-    image's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator (c = `second`),
+    Mean over pixels of Σ_D c_D·ψ(D p · exp(-α·|D grey|)), with ψ(x) = √(x² + ε²), p = sigmoid(logit), grey the
+    guide's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator (c = `second`),
     all 3×3 in whole numbers over replicated borders.
 
     Args:
@@ -80,6 +82,8 @@ class Smoothness(_WeakLoss):
         epsilon: Where ψ turns from a parabola into the absolute value.
     """
 
+    needs_guide = True
+
     def __init__(self, first: float = 10.0, second: float = 1.0, alpha: float = 10.0, epsilon: float = 0.001) -> None:
         _check_positive(first=first, second=second, alpha=alpha)
         _check_positive(strictly=True, epsilon=epsilon)
@@ -87,9 +91,9 @@ class Smoothness(_WeakLoss):
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of every image, `[B]`, from logits in float32."""
-        colours, guides = guide_image(batch["rgb"])
+        colours = batch["guide"].float()
         red, green, blue = (weight * plane for weight, plane in zip(LUMA, colours.split(1, 1), strict=True))
-        return guides * self.of_maps(logits.sigmoid(), red + green + blue)
+        return _guides(colours) * self.of_maps(logits.sigmoid(), red + green + blue)
 
     def of_maps(self, saliency: Tensor, grey: Tensor) -> Tensor:
         """The loss `[B]` of saliency maps under grey images, `[B,1,H,W]` each, in 0-1."""
@@ -117,6 +121,8 @@ class Coherence(_WeakLoss):
         stride: Side of the square of pixels that become one.
     """
 
+    needs_guide = True
+
     def __init__(self, window: int = 11, sigma_xy: float = 6.0, sigma_rgb: float = 0.1, stride: int = 4) -> None:
         if not (isinstance(window, int) and window >= 3 and window % 2):
             raise UserError(f"loss.options.window: expected an odd number from 3 on, found {window}")
@@ -127,8 +133,8 @@ class Coherence(_WeakLoss):
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of every image, `[B]`, from logits in float32."""
-        colours, guides = guide_image(batch["rgb"])
-        return guides * self.of_maps(self._shrunk(logits.sigmoid()), self._shrunk(colours))
+        colours = batch["guide"].float()
+        return _guides(colours) * self.of_maps(self._shrunk(logits.sigmoid()), self._shrunk(colours))
 
     def of_maps(self, saliency: Tensor, colours: Tensor) -> Tensor:
         """The loss `[B]` of maps `[B,1,h,w]` under colours `[B,3,h,w]` in 0-1, both shrunk already."""
@@ -150,6 +156,8 @@ class Scribble(_WeakLoss):
         **options: Of `Coherence`: window, sigma_xy, sigma_rgb, stride.
     """
 
+    needs_guide = True
+
     def __init__(self, bce: float = 1.0, smoothness: float = 0.3, coherence: float = 1.0, **options: Any) -> None:
         _check_positive(bce=bce, smoothness=smoothness, coherence=coherence)
         terms = ((bce, PartialBce()), (smoothness, Smoothness()), (coherence, Coherence(**options)))
@@ -163,21 +171,9 @@ class Scribble(_WeakLoss):
         return total
 
 
-def guide_image(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """The colours behind a standardised image, and whether they can guide.
-
-    Args:
-        rgb: `[B,3,H,W]`, standardised with ImageNet's statistics.
-
-    Returns:
-        `[B,3,H,W]` in 0-1, and `[B]`: 0 for an image of one colour (blanked by augmentation, say), whose guidance
-        would be that all is equally salient, else 1.
-    """
-    rgb = rgb.detach().float()
-    planes = zip(rgb.split(1, 1), imagenet.MEAN, imagenet.STD, strict=True)
-    colours = torch.cat([plane * deviation + mean for plane, mean, deviation in planes], 1)
-    varies = (rgb.amax((2, 3)) > rgb.amin((2, 3))).any(1)
-    return colours, varies.float()
+def _guides(colours: Tensor) -> Tensor:
+    """Which images can guide, `[B]`: 0 for one of a single colour, which would say that all is equally salient."""
+    return (colours.amax((2, 3)) > colours.amin((2, 3))).any(1).float()
 
 
 def _derivatives(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

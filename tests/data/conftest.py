@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -42,6 +44,36 @@ def write_image() -> WriteImage:
 
 
 @pytest.fixture
+def tag() -> Callable[..., Path]:
+    """Gives a JPEG, PNG or TIFF an orientation tag, by default "turn a quarter", and returns its path."""
+
+    def tagged(path: Path, orientation: int = 6, order: Literal["little", "big"] = "little") -> Path:
+        def packed(*numbers: tuple[int, int]) -> bytes:
+            return b"".join(number.to_bytes(width, order) for number, width in numbers)
+
+        data = path.read_bytes()
+        entry = packed((274, 2), (3, 2), (1, 4), (orientation, 2), (0, 2))
+        exif = (b"II" if order == "little" else b"MM") + packed((42, 2), (8, 4), (1, 2)) + entry + bytes(4)
+        if path.suffix == ".jpg":
+            segment = b"Exif\0\0" + exif
+            data = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+        elif path.suffix == ".png":
+            chunk = b"eXIf" + exif
+            data = data[:33] + len(exif).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:]
+        else:  # OpenCV writes little-endian ones; its directory gets one more entry, at the file's end
+            start = int.from_bytes(data[4:8], "little")
+            count = int.from_bytes(data[start : start + 2], "little")
+            entries = [data[start + 2 + 12 * i :][:12] for i in range(count)]
+            entries = sorted([*entries, entry], key=lambda one: int.from_bytes(one[:2], "little"))
+            directory = (count + 1).to_bytes(2, "little") + b"".join(entries) + bytes(4)
+            data = data[:4] + len(data).to_bytes(4, "little") + data[8:] + directory
+        path.write_bytes(data)
+        return path
+
+    return tagged
+
+
+@pytest.fixture
 def make_set(write_image: WriteImage) -> MakeSet:
     """Writes random pairs with a rectangle for truth; `folders` and `endings` are of RGB, thermal and truth."""
 
@@ -67,6 +99,19 @@ def make_set(write_image: WriteImage) -> MakeSet:
         return root
 
     return make
+
+
+@pytest.fixture
+def damage() -> Callable[[Path], Path]:
+    """Overwrites a part of a JPEG's data, as a disk that fails would, and returns its path."""
+
+    def damaged(path: Path) -> Path:
+        data = path.read_bytes()
+        middle, length = len(data) * 2 // 3, len(data) // 6
+        path.write_bytes(data[:middle] + bytes(length) + data[middle + length :])
+        return path
+
+    return damaged
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import torch
 
 from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.data import cache as cache_module
-from samsod.data.cache import SHARED_MEMORY, SlotFile, open_cache
+from samsod.data import transforms
+from samsod.data.cache import SlotFile, open_cache
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import train_loader
 from samsod.data.sources.catalog import PairSet, find_set
@@ -27,6 +28,8 @@ CHANGES = AugmentConfig(flip=True, rotate=20)
 SPOTS = {"rgb": ModalityConfig(over_exposure=0.5), "thermal": ModalityConfig(crossover=0.5)}
 SIZE = 32
 SLOT = 7 * SIZE * SIZE + 24
+MARK = 8
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -36,9 +39,9 @@ def root(tmp_path: Path, make_set: MakeSet) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_left_in_memory() -> Iterator[None]:
-    before = set(SHARED_MEMORY.glob("samsod-*"))
+    before = set(SHARED_MEMORY.iterdir())
     yield
-    assert set(SHARED_MEMORY.glob("samsod-*")) <= before
+    assert {path for path in SHARED_MEMORY.iterdir() if "samsod" in path.name} <= before
 
 
 def dataset(root: Path, cache: str, folder: Path, gib: float = 1, **data: object) -> PairDataset:
@@ -77,11 +80,33 @@ def test_cached_samples_are_the_same(root: Path, tmp_path: Path, where: str, mon
         assert torch.equal(cached[SampleKey(9, index)]["rgb"], expected[index])
 
 
-def test_single_channels_and_colours_come_back(root: Path, tmp_path: Path, make_set: MakeSet) -> None:
-    rgb = root / "RGB"
-    shutil.copy(rgb / "a.jpg", root / "T" / "a.jpg")  # a thermal image in colour among grey ones
-    (root / "T" / "a.png").unlink()
-    assert_same(dataset(root, "none", tmp_path), dataset(root, "disk", tmp_path / "cache"))
+@pytest.mark.parametrize("names", [("rgb",), ("rgb", "thermal"), ("thermal", "depth", "rgb")])
+def test_grey_and_colour_of_any_modalities_come_back(
+    tmp_path: Path, make_set: MakeSet, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_set(tmp_path / "set", "abcdef", height=40, width=56)
+    make_set(root, "abcdef", folders=("RGB", "D", "GT"), height=40, width=56)
+    for stem, one, other in (("a", "RGB", "T"), ("b", "T", "RGB"), ("c", "RGB", "D")):  # colour among grey, and grey
+        (path,) = (root / other).glob(f"{stem}.*")
+        path.unlink()
+        (source,) = (root / one).glob(f"{stem}.*")
+        shutil.copy(source, root / other / source.name)
+    settings = {name: ModalityConfig(over_exposure=0.5, crossover=0.5) for name in names}
+    plain, cached = (
+        PairDataset(
+            [find_set(DatasetConfig(root=str(root)), "", names)],
+            SIZE,
+            DataConfig(cache=where, cache_dir=str(tmp_path), augment=CHANGES, modalities=settings),
+            True,
+            0,
+        )
+        for where in ("none", "disk")
+    )
+    cached.use_cache()
+    assert_same(plain, cached)
+    expected = [plain[SampleKey(9, index)] for index in range(6)]
+    forget_files(cached, monkeypatch)
+    assert all(torch.equal(cached[SampleKey(9, i)][name], expected[i][name]) for i in range(6) for name in names)
 
 
 def test_labelled_regions_are_cached_too(root: Path, tmp_path: Path) -> None:
@@ -121,7 +146,7 @@ def test_a_data_set_sent_to_another_process_has_the_same_cache(
 
 def test_memory_has_no_name_and_disk_has_one(root: Path, tmp_path: Path) -> None:
     in_memory = dataset(root, "memory", tmp_path / "cache")
-    assert not list(SHARED_MEMORY.glob("samsod-*")) and not (tmp_path / "cache").exists()
+    assert not list(SHARED_MEMORY.glob("*samsod*")) and not (tmp_path / "cache").exists()
     on_disk = dataset(root, "disk", tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
     assert path.name.startswith("samsod-") and path.suffix == ".cache" and in_memory[0].keys() == on_disk[0].keys()
@@ -152,7 +177,7 @@ def test_what_changes_the_samples_makes_another_cache(root: Path, tmp_path: Path
 
 
 def test_the_first_samples_that_fit_are_kept(root: Path, tmp_path: Path, one_line: OneLine) -> None:
-    gib = (SlotFile.size(6, 0) + 2.5 * SLOT) / 2**30
+    gib = 2.5 * (SLOT + MARK) / 2**30
     cached = dataset(root, "memory", tmp_path, gib)
     assert cached._cache is not None and cached._cache.slots == 2
     assert_same(dataset(root, "none", tmp_path), cached)
@@ -187,11 +212,17 @@ def test_a_full_disk_stops_the_filling_and_says_so_once(
 
 
 def slots(path: Path, count: int = 4, length: int = 5000) -> SlotFile:
-    return SlotFile(path, count, length, "key")
+    return SlotFile(path, count, length)
 
 
 def content(slot: int, length: int = 5000) -> np.ndarray:
     return np.random.default_rng(slot).integers(0, 256, length, np.uint8)
+
+
+def _overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as raw:
+        raw.seek(offset)
+        raw.write(data)
 
 
 @pytest.mark.parametrize("offset", [0, 2500, 4999])
@@ -202,9 +233,7 @@ def test_a_damaged_slot_is_not_trusted(tmp_path: Path, offset: int) -> None:
         assert file.get(slot) is None
         file.put(slot, content(slot))
         assert np.array_equal(file.get(slot), content(slot))  # type: ignore[arg-type]
-    with path.open("r+b") as raw:
-        raw.seek(SlotFile.size(4, 5000) - 2 * 5000 + offset)
-        raw.write(bytes([content(2)[offset] ^ 1]))
+    _overwrite(path, 4 * MARK + 2 * 5000 + offset, bytes([content(2)[offset] ^ 1]))
     again = slots(path)
     assert [again.get(slot) is not None for slot in range(4)] == [True, True, False, True]
     again.put(2, content(2))
@@ -213,22 +242,25 @@ def test_a_damaged_slot_is_not_trusted(tmp_path: Path, offset: int) -> None:
 
 def test_data_without_its_mark_is_not_there(tmp_path: Path) -> None:
     """What a process leaves that dies between the two writes, and one that loses its data but not its mark."""
-    file = slots(tmp_path / "samsod-a.cache")
-    os.pwrite(file._file, content(1).tobytes(), SlotFile.size(4, 5000) - 3 * 5000)
+    path = tmp_path / "samsod-a.cache"
+    file = slots(path)
+    _overwrite(path, 4 * MARK + 5000, content(1).tobytes())
     assert file.get(1) is None
     file.put(1, content(1))
-    os.pwrite(file._file, bytes(5000), SlotFile.size(4, 5000) - 3 * 5000)
-    assert slots(tmp_path / "samsod-a.cache").get(1) is None
+    _overwrite(path, 4 * MARK + 5000, bytes(5000))
+    assert slots(path).get(1) is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "header", "empty", "longer"])
+@pytest.mark.parametrize("damage", ["cut", "mark", "empty", "longer"])
 def test_a_foreign_or_cut_file_is_replaced(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "samsod-a.cache"
     slots(path).put(0, content(0))
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[:-1], "header": b"X" + whole[1:], "empty": b"", "longer": whole + b"x"}[damage])
+    path.write_bytes(
+        {"cut": whole[:-1], "mark": bytes([whole[0] ^ 1]) + whole[1:], "empty": b"", "longer": whole + b"x"}[damage]
+    )
     file = slots(path)
-    assert file.get(0) is None and path.stat().st_size == SlotFile.size(4, 5000)
+    assert file.get(0) is None and path.stat().st_size == 4 * (MARK + 5000)
     file.put(3, content(3))
     assert slots(path).get(3) is not None
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
@@ -236,7 +268,7 @@ def test_a_foreign_or_cut_file_is_replaced(tmp_path: Path, damage: str) -> None:
 
 def _fill(path: str, start: multiprocessing.synchronize.Event, order: list[int], failed: multiprocessing.Queue) -> None:
     start.wait()
-    file = SlotFile(Path(path), 40, 5000, "key")
+    file = SlotFile(path, 40, 5000)
     for slot in order * 3:
         found = file.get(slot)
         if found is None:
@@ -276,19 +308,47 @@ def test_old_caches_make_room_and_open_ones_stay(tmp_path: Path) -> None:
     assert names == {Path(mine.path).name, "samsod-open.cache", "samsod-new.cache", "other.txt"}
 
 
+def test_other_users_caches_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "samsod-theirs.cache").write_bytes(bytes(3 * 2**20))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    open_cache(DataConfig(cache="disk", cache_dir=str(tmp_path), cache_gib=2 / 1024), "content", 1, 2**20)
+    assert (tmp_path / "samsod-theirs.cache").exists()
+
+
+def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes calls in this process look like those of ranks, one after the other."""
+    offers: list[object] = []
+
+    def gather(mine: object) -> list[object]:
+        offers.append(mine)
+        return offers
+
+    monkeypatch.setattr("samsod.utils.distributed.world_size", lambda: 2)
+    monkeypatch.setattr("samsod.utils.distributed.gather_objects", gather)
+
+
 def test_ranks_of_a_machine_share_one_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    two_ranks(monkeypatch)
     files = []
     for rank in "01":
         monkeypatch.setenv("LOCAL_RANK", rank)
         files.append(open_cache(DataConfig(cache="memory", cache_gib=0.1), "ranks", 4, 5000))
-        assert len(list(SHARED_MEMORY.glob("samsod-*"))) == (1 if rank == "0" else 0)
     files[0].put(2, content(2))
     assert np.array_equal(files[1].get(2), content(2))  # type: ignore[arg-type]
 
 
-def test_what_a_killed_run_left_in_memory_goes(tmp_path: Path, root: Path) -> None:
-    left = SHARED_MEMORY / "samsod-0-left.cache"
-    left.write_bytes(b"x" * 100)
-    dataset(root, "memory", tmp_path)
-    assert not left.exists()
+def test_too_little_memory_is_one_line_on_every_rank(monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
+    two_ranks(monkeypatch)
+    wanted = DataConfig(cache="memory", cache_gib=2**30)
+    for rank in "01":
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        message = one_line(open_cache, wanted, "ranks", 2**30, 2**30)
+        assert message.startswith("data.cache=memory: ") and message.endswith("free some, or lower data.cache_gib")
+
+
+def test_other_code_makes_another_cache(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dataset(root, "none", tmp_path)._content()
+    changed = tmp_path / "transforms.py"
+    changed.write_bytes(Path(str(transforms.__file__)).read_bytes() + b"\n# changed\n")
+    monkeypatch.setattr(transforms, "__file__", str(changed))
+    assert dataset(root, "none", tmp_path)._content() != before

@@ -113,7 +113,7 @@ def test_an_allowed_change_is_logged(config: Config, tmp_path: Path) -> None:
     config = replace(
         config, model=replace(config.model, dense_prompt=False), test=replace(config.test, contact_sheet=0)
     )
-    results, _ = run_test(config, torch.device("cpu"), path, tmp_path / "test", allowed=["model.dense_prompt"])
+    results = run_test(config, torch.device("cpu"), path, tmp_path / "test", allowed=["model.dense_prompt"])
     assert results["final"]["again"]["images"] == 12
     assert "note: model.dense_prompt was true" in (tmp_path / "test" / "log.txt").read_text()
 

@@ -15,6 +15,7 @@ from samsod.data.checking.inspection import PairFacts, inspect_pairs
 from samsod.data.sources.catalog import FoundSet, Pair
 from samsod.data.sources.folders import some_of
 from samsod.data.sources.modalities import role_of, settings_of
+from samsod.utils.errors import shown
 
 Watch = Callable[[Iterable[PairFacts], int, str], Iterable[PairFacts]]
 """Passes facts on and shows how far they are: `samsod.engine.log.progress`."""
@@ -67,6 +68,9 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
         if len(kinds) > 1:
             counts = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common())
             yield f"its {role_of(name).called}s differ in kind: {counts}"
+    tagged = [shown(path) for fact in facts for path in fact.tagged]
+    if tagged:
+        yield f"files with an orientation tag, which is not obeyed ({len(tagged)}): {some_of(tagged, 1)}"
     empty, stray = ([fact.stem for fact in facts if getattr(fact, flag)] for flag in ("empty", "stray"))
     if empty:
         yield f"pairs without any foreground ({len(empty)}): {some_of(empty)}"
@@ -105,5 +109,5 @@ def _by_digest(facts: Iterable[PairFacts]) -> dict[str, list[str]]:
     return stems
 
 
-def _same(stems: Sequence[str], shown: int = 3) -> str:
-    return " = ".join([*stems[:shown], *(["..."] if len(stems) > shown else [])])
+def _same(stems: Sequence[str], most: int = 3) -> str:
+    return " = ".join([*stems[:most], *(["..."] if len(stems) > most else [])])

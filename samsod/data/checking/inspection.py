@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
+import re
 import signal
 import threading
-import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from itertools import repeat
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from samsod.config.data_schema import ModalityConfig
-from samsod.data.decoding.images import Bytes, cv2, decode_stored, read_truth
+from samsod.data.decoding.images import Bytes, decode_stored, read_orientation, read_truth
 from samsod.data.decoding.modality import read_modality
+from samsod.data.loader import make_frugal
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair
-from samsod.utils.errors import UserError
+from samsod.utils.errors import Failure, UserError, shown
+from samsod.utils.machine import cores
 
 Read = TypeVar("Read")
 
@@ -42,6 +46,7 @@ class PairFacts(NamedTuple):
         mask: The values of the mask: `0/255`, `0/1`, `0/255 soft` ...; empty when it cannot be read.
         empty: Whether nothing is salient (of scribbles: no foreground is marked).
         stray: Whether strokes on the foreground lie outside the labelled region.
+        tagged: Its files with an orientation tag, which is not obeyed.
         digest: SHA-256 of the reference image's decoded pixels; empty when it cannot be read.
     """
 
@@ -55,6 +60,7 @@ class PairFacts(NamedTuple):
     mask: str
     empty: bool
     stray: bool
+    tagged: tuple[Path, ...]
     digest: str
 
 
@@ -86,6 +92,7 @@ def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig]) -> PairFa
         "" if truth is None else _mask_values(decode_stored(pair.ground_truth)[0]),
         truth is not None and not truth.any(),
         bool(both and (truth & ~labelled).any()),  # type: ignore[operator]
+        tuple(path for path in pair.files.values() if _attempt(read_orientation, path, []) not in (None, 1)),
         "" if reference is None else _digest(reference),
     )
 
@@ -101,49 +108,80 @@ def inspect_pairs(
         processes: How many processes read them; 0: one for each core this process may use, 1: this one.
 
     Raises:
-        RuntimeError: One of the processes was killed.
+        Failure: One of the processes was killed; the line says which pair it was at.
     """
-    count = min(processes or _cores(), len(pairs))
+    count = min(processes or cores(), len(pairs))
     if count <= 1:
         yield from (inspect_pair(pair, modalities) for pair in pairs)
         return
-    pool = ProcessPoolExecutor(count, initializer=_prepare, initargs=(os.getpid(),))
+    inspection = _Inspection(pairs, modalities, count)
+    killed = ""
     try:
-        with _uninterrupted():
-            facts = pool.map(inspect_pair, pairs, repeat(modalities), chunksize=8)
-        yield from facts
-    finally:
-        pool.shutdown(cancel_futures=True)
+        yield from chain.from_iterable(inspection.read_by(count))
+    except RuntimeError as error:
+        killed = inspection.killed(str(error))
+        if not killed:
+            raise
+    if killed:  # not above: the error would keep the other processes alive
+        raise Failure(killed)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class _Inspection(Dataset[PairFacts]):
+    """The facts of pairs, and which pair each process is at."""
+
+    def __init__(self, pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int) -> None:
+        self.pairs, self.modalities = pairs, modalities
+        self._at = multiprocessing.RawArray("q", 2 * processes)  # number and pair of each process
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> PairFacts:
+        worker = get_worker_info()
+        assert worker is not None
+        self._at[2 * worker.id], self._at[2 * worker.id + 1] = os.getpid(), index
+        return inspect_pair(self.pairs[index], self.modalities)
+
+    def read_by(self, processes: int) -> Iterator[list[PairFacts]]:
+        """The facts, in order."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, if asked for
+            loader = DataLoader(
+                self,
+                batch_size=4,
+                num_workers=processes,
+                collate_fn=list,
+                worker_init_fn=_prepare,
+                generator=torch.Generator(),  # else the processes' seeds are drawn from the global one
+            )
+        # Ctrl-C and SIGTERM are this process's business. Blocked, they reach no other from its very start, and this
+        # one when all are there: what is cut short while it starts them cannot end them.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            return iter(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def killed(self, message: str) -> str:
+        """One line from what torch says of a process that was killed; nothing for any other message."""
+        found = re.search(r"DataLoader worker \(pid(?:\(s\))? (\d+)", message)
+        if not found:
+            return ""
+        at = dict(zip(self._at[::2], self._at[1::2], strict=True)).get(int(found[1]))
+        where = f" while it read the pair of {shown(self.pairs[at].reference)}" if at is not None else ""
+        return f"a process that checks files was killed or crashed{where}"
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off to the block's end: a pool that is cut short while it starts cannot be shut down."""
-    asked: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if asked:
-        raise KeyboardInterrupt
+def _prepare(worker: int) -> None:
+    make_frugal()
+    # torch's own watch misses a parent that dies while this process starts.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _prepare(parent: int) -> None:
-    """Of each process: Ctrl-C and SIGTERM are its parent's business, and it ends when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(0)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -1,45 +1,29 @@
 """Decoding of image files, RGB images, masks and saliency maps, with a one-line error for every bad file.
 
-Take `cv2` from this file instead of importing it, so that a server without libGL gets one clear line.
-
-Orientation tags (EXIF) are ignored everywhere, as Pillow's plain `Image.open` does: masks and thermal images
+Orientation tags (Exif) are ignored in every format, as Pillow's plain `Image.open` does: masks and thermal images
 rarely carry them, and turning one image of a pair would take it out of register.
+
+A damaged file is one line too, as far as it can be told. A PNG's checksums tell every change. A JPEG has none: what is
+noticed is that its end is missing, and what libjpeg notices while it decodes, data that end before the image does or
+after it. Of 200 changes each inside real photographs' data that was 20 to 46 % of single bytes (most of the others
+change few pixels), 58 to 77 % of 16 bytes and 87 to 97 % of 512 bytes lost; of 2015 whole files none.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from samsod.data.decoding.file_bytes import is_cut, is_damaged, jpeg_size
-from samsod.utils.errors import UserError
-
-
-def _explain(error: ImportError) -> str:
-    """One line on why `import cv2` failed and what mends it."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"opencv-python is not installed: pip install opencv-python ({error})"
-    if "libGL" in str(error):
-        return (
-            "opencv-python cannot find libGL: install opencv-python-headless in its place, or the system package libgl1"
-        )
-    cause = " ".join(str(error).split())
-    return f"opencv-python cannot be imported ({cause}): opencv-python-headless needs fewer system libraries"
-
-
-try:
-    import cv2
-except ImportError as import_error:
-    raise UserError(_explain(import_error)) from import_error
+from samsod.data.decoding.file_bytes import is_cut, is_damaged, jpeg_size, orientation, upright
+from samsod.data.decoding.opencv import cv2, decode
+from samsod.utils.errors import about
 
 __all__ = [
-    *("Bytes", "Mask", "as_bytes", "cv2", "decode_stored", "read_rgb", "read_saliency", "read_truth", "reduction"),
-    "shrink",
+    *("Bytes", "Mask", "as_bytes", "cv2", "decode_stored", "read_orientation", "read_rgb", "read_saliency"),
+    *("read_truth", "reduction", "shrink"),
 ]
 
 Bytes = npt.NDArray[np.uint8]
@@ -50,39 +34,10 @@ GREY_BAND = (32, 223)
 GREY_SHARE = 0.10
 CHANNEL_TOLERANCE = 8
 
-# OpenCV 5 moved these two functions.
-_LOGGING: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Without their colour bits, which would change how many channels come out.
 _REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
-
-
-class _Quiet:
-    """Silences OpenCV, whose own report would stand beside the one line, while any thread is within."""
-
-    def __init__(self) -> None:
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)  # the lock's holder may be a thread that a fork leaves behind
-
-    def _reset(self) -> None:
-        self._lock, self._within, self._level = threading.Lock(), 0, 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._within:
-                self._level = _LOGGING.getLogLevel()
-                _LOGGING.setLogLevel(0)
-            self._within += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._within -= 1
-            if not self._within:
-                _LOGGING.setLogLevel(self._level)
-
-
-_QUIET = _Quiet()
 
 
 def read_rgb(path: str | Path) -> Bytes:
@@ -135,6 +90,15 @@ def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
     return _decode(path, _read(path), _AS_STORED, reduce)
 
 
+def read_orientation(path: str | Path) -> int:
+    """The orientation tag of an image file, which nothing else here obeys; 1, upright, without one.
+
+    Raises:
+        UserError: The file is missing, empty or cannot be read.
+    """
+    return orientation(_read(Path(path)))
+
+
 def shrink(image: Bytes, factor: int) -> Bytes:
     """Averages squares of `factor` × `factor` pixels; an image that cannot be cut into them stays as it is."""
     height, width = image.shape[:2]
@@ -159,7 +123,7 @@ def read_truth(path: str | Path) -> Mask:
     path = Path(path)
     image, _ = decode_stored(path)
     if image.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: holds {image.dtype} values; a mask has 8 or 16 bits a channel")
+        raise about(path, f"holds {image.dtype} values; a mask has 8 or 16 bits a channel")
     if image.ndim == 3:
         image = _single_channel(path, image)
     brightest = int(image.max())
@@ -168,16 +132,18 @@ def read_truth(path: str | Path) -> Mask:
     white = 255 if brightest <= 255 else 65535
     image = as_bytes(image if white == 255 else image >> 8)
     if image.max() <= THRESHOLD:
-        raise UserError(
-            f"{path}: not a mask: its brightest pixel is {brightest} of {white}, "
-            "and salient ones are above half, or 1 in a mask of 0 and 1"
+        raise about(
+            path,
+            f"not a mask: its brightest pixel is {brightest} of {white}, "
+            "and salient ones are above half, or 1 in a mask of 0 and 1",
         )
     low, high = GREY_BAND
     grey = cv2.countNonZero(cv2.inRange(image, low, high)) / image.size
     if grey > GREY_SHARE:
-        raise UserError(
-            f"{path}: not a mask: {grey:.0%} of its pixels are neither dark nor bright "
-            f"({low} to {high}; expected at most {GREY_SHARE:.0%})"
+        raise about(
+            path,
+            f"not a mask: {grey:.0%} of its pixels are neither dark nor bright "
+            f"({low} to {high}; expected at most {GREY_SHARE:.0%})",
         )
     return image > THRESHOLD
 
@@ -197,17 +163,17 @@ def read_saliency(path: str | Path) -> Bytes:
     path = Path(path)
     image, _ = decode_stored(path)
     if image.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: holds {image.dtype} values; a saliency map has 8 or 16 bits")
+        raise about(path, f"holds {image.dtype} values; a saliency map has 8 or 16 bits")
     if image.ndim == 3:
         if (spread := _channel_spread(image)) > 0:
-            raise UserError(
-                f"{path}: not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
+            raise about(
+                path, f"not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
             )
         image = np.ascontiguousarray(image[:, :, 0])
     if image.dtype == np.uint16:
         if (image % 257).any():
-            raise UserError(
-                f"{path}: holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
+            raise about(
+                path, "holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
             )
         image = image // 257
     return as_bytes(image)
@@ -221,7 +187,7 @@ def as_bytes(image: npt.NDArray[Any]) -> Bytes:
 def _single_channel(path: Path, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     spread = _channel_spread(image)
     if spread > CHANNEL_TOLERANCE * (257 if image.dtype == np.uint16 else 1):
-        raise UserError(f"{path}: not a mask: its three channels differ (by up to {spread})")
+        raise about(path, f"not a mask: its three channels differ (by up to {spread})")
     return image[:, :, 1]
 
 
@@ -233,18 +199,16 @@ def _channel_spread(image: npt.NDArray[Any]) -> int:
 def _decode(path: Path, data: bytes, flags: int, reduce: int) -> tuple[npt.NDArray[Any], int]:
     """The decoded image, blue first, and the factor it is still to be shrunk by; see `decode_stored`."""
     if is_cut(data):
-        raise UserError(f"{path}: the image is truncated: the file ends before the image does")
+        raise about(path, "the image is truncated: the file ends before the image does")
     if is_damaged(data):
-        raise UserError(f"{path}: the image is damaged: a checksum in the file does not fit its data")
+        raise about(path, "the image is damaged: a checksum in the file does not fit its data")
     if reduce > 1 and (sides := jpeg_size(data)) and not any(side % reduce for side in sides):
         flags, reduce = flags | _REDUCED[reduce], 1
-    with _QUIET:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except cv2.error:
-            image = None
+    image, damage = decode(upright(data), flags)
+    if damage:
+        raise about(path, f"the image is damaged ({damage}): restore it, or save it anew if it looks right")
     if image is None:
-        raise UserError(f"{path}: not an image OpenCV can read, or a damaged one")
+        raise about(path, "not an image OpenCV can read, or a damaged one")
     return image, reduce
 
 
@@ -252,9 +216,9 @@ def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise about(path, "no such file") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise about(path, f"cannot be read: {error.strerror}") from None
     if not data:
-        raise UserError(f"{path}: the file is empty")
+        raise about(path, "the file is empty")
     return data

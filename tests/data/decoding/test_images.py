@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from samsod.config.data_schema import ModalityConfig
-from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
+from samsod.data.decoding.file_bytes import orientation, upright
+from samsod.data.decoding.images import read_orientation, read_rgb, read_saliency, read_truth
 from samsod.data.decoding.modality import read_modality
 from samsod.utils.errors import UserError
 
@@ -156,12 +159,81 @@ def test_jpeg_with_thumbnail_and_appended_bytes(tmp_path: Path, one_line: OneLin
     assert "truncated" in one_line(read_rgb, path)
 
 
-def test_jpeg_orientation_is_ignored(tmp_path: Path) -> None:
-    tag = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    image = cv2.imencode(".jpg", gradient())[1].tobytes()
-    path = tmp_path / "a.jpg"
-    path.write_bytes(image[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + image[2:])
-    assert read_rgb(path).shape == read_thermal(path).shape == (30, 40, 3)
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+def test_no_orientation_tag_is_obeyed(
+    tmp_path: Path, write_image: Write, tag: Callable[..., Path], ending: str
+) -> None:
+    for order in ("little", "big") if ending != ".tif" else ("little",):
+        path = write_image(tmp_path / f"a{ending}", gradient())
+        plain = read_rgb(path), read_thermal(path)
+        assert read_orientation(path) == 1
+        for value in range(1, 9):
+            write_image(path, gradient())
+            tag(path, value, order)
+            assert read_orientation(path) == value
+            assert all(np.array_equal(*pair) for pair in zip((read_rgb(path), read_thermal(path)), plain, strict=True))
+
+
+def test_orientation_of_other_tiffs_and_of_nonsense() -> None:
+    big = b"II+\0" + bytes([8, 0, 0, 0, 16, *bytes(7), 1, *bytes(7), 18, 1, 3, 0, 1, *bytes(7), 8, *bytes(7)])
+    assert orientation(big) == 8 and orientation(upright(big)) == 1 and len(upright(big)) == len(big)
+    endless = b"MM\0*\0\0\0\x08\xff\xff" + bytes(40)
+    for data in (b"", b"II*\0", endless, b"\xff\xd8\xff\xe1\0\x10Exif\0\0II*\0\xff\xff\xff\x7f", b"GIF89a"):
+        assert orientation(data) == 1 and upright(data) == data
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_damaged_data_of_a_jpeg_are_named(
+    tmp_path: Path,
+    write_image: Write,
+    damage: Callable[[Path], Path],
+    one_line: OneLine,
+    capfd: pytest.CaptureFixture[str],
+    read: Callable[..., np.ndarray],
+) -> None:
+    path = write_image(tmp_path / "a\nb.jpg", np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8) * 255)
+    damage(path)
+    message = one_line(read, path)
+    assert message.startswith(f"{tmp_path}/a\\nb.jpg: the image is damaged (Corrupt JPEG data: ")
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_write_to_stderr_meanwhile_is_written(
+    tmp_path: Path, write_image: Write, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_image(tmp_path / "a.jpg", gradient())
+    decode = cv2.imdecode
+
+    def busy(*arguments: Any) -> Any:
+        os.write(2, b"from another thread\nCorrupt JPEG data: bad Huffman code\nand ")
+        os.write(2, b"another\n")
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", busy)
+    with pytest.raises(UserError, match="bad Huffman code"):
+        read_rgb(path)
+    assert capfd.readouterr().err == "from another thread\nand another\n"
+
+
+def test_decoding_in_threads_beside_forks_and_with_stderr_closed(tmp_path: Path, write_image: Write) -> None:
+    path = write_image(tmp_path / "a.jpg", gradient(300, 400))
+    stderr = os.fstat(2).st_ino
+    with ThreadPoolExecutor(4) as pool:
+        images = [pool.submit(read_rgb, path) for _ in range(40)]
+        for _ in range(5):
+            if (child := os.fork()) == 0:
+                os._exit(int(os.fstat(2).st_ino != stderr))
+            assert os.waitpid(child, 0)[1] == 0
+        assert all(np.array_equal(image.result(), images[0].result()) for image in images)
+    files = len(os.listdir("/dev/fd"))
+    kept = os.dup(2)
+    os.close(2)
+    try:
+        image = read_rgb(path)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert np.array_equal(image, images[0].result()) and len(os.listdir("/dev/fd")) == files
 
 
 @pytest.mark.parametrize(
