@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
 from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
-from samsod.evaluation.testing import Results, run_test
+from samsod.evaluation.metrics.saliency import Results
+from samsod.evaluation.settings import check_settings
+from samsod.evaluation.tables.reported import named_rows
+from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable
+from samsod.utils.files import check_writable, locked
 
 
 def train(config: Config, device: torch.device) -> Trainer:
@@ -59,21 +63,43 @@ def train(config: Config, device: torch.device) -> Trainer:
     return trainer
 
 
-def test(config: Config, device: torch.device, checkpoint: str, output: Path) -> dict[str, Results]:
-    """Tests a checkpoint on the configured sets; see `run_test`.
+def test(
+    config: Config,
+    device: torch.device,
+    checkpoint: str,
+    output: Path,
+    reported: Sequence[str] = (),
+    allowed: Collection[str] = (),
+) -> Results:
+    """Tests a checkpoint on the configured sets and writes the results below `output`, which it holds meanwhile.
+
+    Args:
+        config: The run's config.
+        device: Where the model runs.
+        checkpoint: The checkpoint's file.
+        output: Folder of the results; see `run_test`.
+        reported: Rows of the paper that will be compared with, see `named_rows`; looked for before the work.
+        allowed: Settings that may be others than in training; see `check_settings`.
+
+    Returns:
+        The results of `run_test`.
 
     Raises:
-        UserError: The checkpoint does not fit the configured model, or a set cannot be used.
+        UserError: The checkpoint does not fit the configured model or settings, a set cannot be used, the paper has no
+            such row, or another process works in `output`.
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config, "data.test")
+    named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
-    if remarks and distributed.is_main():
-        output.mkdir(parents=True, exist_ok=True)
-    for remark in remarks:
-        RunLog(output).line(remark)
-    return run_test(model.to(device), sets, config, output)
+    remarks = [*remarks, *check_settings(content, config, allowed, checkpoint)]
+    with ExitStack() as held:
+        distributed.on_main(lambda: held.enter_context(locked(output)))
+        log = RunLog(output)
+        for remark in remarks:
+            log.line(remark)
+        return run_test(model.to(device), sets, config, output)
 
 
 def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:

@@ -11,24 +11,30 @@ def main() -> None:
     parser = config_parser("Scores a checkpoint on data.test; writes results.json, maps and a contact sheet.")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
     parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
+    parser.add_argument(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="test although this setting is another than in training and changes what is predicted; repeatable",
+    )
     add_reported(parser)
     config, args = parse_config(parser)
     from samsod.engine.launch import launch
     from samsod.evaluation.evaluator import FINAL
     from samsod.evaluation.maps.results import compare
-    from samsod.evaluation.tables.reported import named_row
+    from samsod.evaluation.tables.reported import named_rows
     from samsod.evaluation.tables.text import results_table
     from samsod.utils import distributed
     from samsod.workflows import test
 
-    for method in args.reported:
-        named_row(method)  # a name the paper does not have is told before anything is tested
     with launch(config) as device:
-        results = test(config, device, args.checkpoint, args.output)
+        results = test(config, device, args.checkpoint, args.output, args.reported, args.allow_changed)
         if distributed.is_main():
             print(results_table(results))
             if args.reported:
-                print(compare({"this": results[FINAL]}, reported=args.reported).text())
+                rows = named_rows(args.reported, list(results[FINAL]))
+                print(compare({"this": results[FINAL]}, reported=rows).text())
             print(f"results.json, maps and pictures are in {args.output}")
 
 

@@ -19,8 +19,8 @@ import numpy as np
 SETUP = "python3 -m venv reference && reference/bin/pip install pysodmetrics==1.6.2"
 QUICK = ("Smeasure", "Fmeasure", "Emeasure", "MAE")
 
-Figures = dict[str, Any]
-"""An image's figures by the names `ImageScores` has; curves are lists."""
+Scores = dict[str, Any]
+"""An image's scores by the names `ImageScores` has; curves are lists."""
 
 
 class Reference:
@@ -54,10 +54,10 @@ class Reference:
         """
         return float(self._ask("time", weighted_f, shared))
 
-    def figures(self) -> list[Figures]:
-        """The figures of every pair."""
-        figures: list[Figures] = self._ask("figures")
-        return figures
+    def scores(self) -> list[Scores]:
+        """The scores of every pair."""
+        scores: list[Scores] = self._ask("scores")
+        return scores
 
     def close(self) -> None:
         """Ends the interpreter."""
@@ -95,7 +95,7 @@ def _serve(path: str) -> None:
             _measure(pairs, *arguments)
             answer: Any = time.process_time() - started
         else:
-            answer = _figures(_measure(pairs, True, False))
+            answer = _scores(_measure(pairs, True, False))
         print(json.dumps(answer), flush=True)
 
 
@@ -113,7 +113,7 @@ def _measure(pairs: Pairs, weighted_f: bool, shared: bool) -> dict[str, Any]:
     return metrics
 
 
-def _figures(metrics: dict[str, Any]) -> list[Figures]:
+def _scores(metrics: dict[str, Any]) -> list[Scores]:
     f, e = metrics["Fmeasure"], metrics["Emeasure"]
     # The reference's curves run from threshold 255 down to 0.
     curves = {"f": f.changeable_fms, "e": e.changeable_ems, "precision": f.precisions, "recall": f.recalls}

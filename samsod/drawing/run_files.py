@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from samsod.config import Config, load_config
 from samsod.drawing.run_curves import Rows, read_run
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.evaluator import FINAL
+from samsod.evaluation.metrics.saliency import Results
 from samsod.utils.errors import UserError
 from samsod.utils.trees import flat
-
-Results = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Map name (`final`, and the streams' when they were scored) -> data set -> metrics."""
 
 EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
 

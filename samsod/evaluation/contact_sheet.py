@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.utils.errors import shown
-from samsod.utils.files import written_whole
+from samsod.utils.files import write_bytes
 
 CELL_HEIGHT = 128
+NARROWEST, WIDEST = 96, 512
+"""Pixels of a column; images of other shapes lie in the middle of it."""
 GAP = 6
 MARGIN = 26
-WIDEST = 1024  # of a cell; wider images are shown smaller
 INK, PAPER, BLANK = (40, 40, 40), (255, 255, 255), (232, 232, 232)
 
 
@@ -42,13 +42,12 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """Writes an image, `[H,W]` grey or `[H,W,3]` RGB uint8, whole or not at all."""
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", ordered)
-    with written_whole(path) as partial:
-        partial.write_bytes(data.tobytes())
+    write_bytes(path, data.data)
 
 
 def _cell_width(images: Sequence[np.ndarray | None]) -> int:
     height, width = next(image for image in images if image is not None).shape[:2]
-    return min(max(96, round(width * CELL_HEIGHT / height)), WIDEST)
+    return min(max(NARROWEST, round(width * CELL_HEIGHT / height)), WIDEST)
 
 
 def _cell(image: np.ndarray | None, width: int) -> np.ndarray:
@@ -75,7 +74,7 @@ def _strip(labels: Sequence[tuple[str, int]], small: bool = False) -> np.ndarray
     size, height = (0.4, 18) if small else (0.5, MARGIN)
     strips = []
     for label, width in labels:
-        text = shown(label)  # OpenCV crashes on bytes that are no text
+        text = label.encode("ascii", "replace").decode()  # OpenCV draws no other letters, and dies of broken ones
         strip = np.full((height, width, 3), PAPER, np.uint8)
         while text and cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] > width:
             text = text[:-1]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from samsod.config import Config
+from samsod.config.schema import TestConfig
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import cv2, read_truth
 from samsod.data.loader import eval_loader
@@ -20,15 +18,15 @@ from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.modeling.samsod import Prediction, SaliencyModel
 from samsod.utils import distributed
+from samsod.utils.errors import Failure
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
+from samsod.utils.threads import in_threads
 
 FINAL = "final"
-"""The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""
+"""The final prediction, of the sum of all streams (paper IV.B); the others go by the stream's name."""
 
 Maps = dict[str, np.ndarray]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def predict(
@@ -44,7 +42,7 @@ def predict(
         sharded: Every rank its share; else this rank all.
 
     Yields:
-        The pair and its maps by name, float32 `[S,S]` in 0-1 at the model's input size.
+        The pair and its logits by map name, float32 `[S,S]` at the model's input size.
     """
     dataset = PairDataset([pair_set], config.model.image_size, config.data, augment=False, seed=config.seed)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
@@ -54,32 +52,42 @@ def predict(
     for batch in loader:
         images = {name: batch[name].to(device) for name in model.modalities}
         with torch.inference_mode(), autocast(device, config.engine.precision):
-            maps = stream_maps(model(images), streams)
+            maps = logits_by_name(model(images), streams)
         for row, index in enumerate(batch["index"].tolist()):
             yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
 
 
-def stream_maps(prediction: Prediction, streams: bool) -> Maps:
-    """The final saliency maps, and with `streams` those of each stream, `[B,S,S]` in 0-1."""
-    maps = {FINAL: prediction.saliency()}
-    if streams:
-        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams.items()}
-    return {name: values[:, 0].cpu().numpy() for name, values in maps.items()}
+def logits_by_name(prediction: Prediction, streams: bool) -> Maps:
+    """The logits of the final prediction, and with `streams` those of each stream, float32 `[B,S,S]` on the host."""
+    maps = {FINAL: prediction.logits()} | (prediction.streams if streams else {})
+    return {name: values[:, 0].float().cpu().numpy() for name, values in maps.items()}
 
 
-def to_grey(saliency: np.ndarray, shape: tuple[int, ...], normalize: bool) -> np.ndarray:
-    """A saliency map in 0-1 as the 8-bit picture of `shape` that is saved and scored.
+def to_grey(logits: np.ndarray, shape: tuple[int, ...], settings: TestConfig) -> np.ndarray:
+    """The saliency map as the 8-bit picture that is saved and scored (SPEC 1.5).
+
+    By default the logits are resized bilinearly, then comes the sigmoid, then the stretch, as in the released code.
 
     Args:
-        saliency: `[S,S]` in 0-1.
+        logits: `[S,S]`, finite.
         shape: Height and width of the picture.
-        normalize: Stretch it from its own minimum and maximum to 0-255; a constant map stays as it is.
+        settings: `resize` says what is resized, logits or saliency, and `normalize_maps` whether the map is stretched
+            from its own minimum and maximum to 0-255; a constant map stays as it is.
     """
-    resized = cv2.resize(saliency, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    low, high = float(resized.min()), float(resized.max())
-    if normalize and high > low:
-        resized = (resized - low) / (high - low)
-    return np.rint(resized * 255).astype(np.uint8)
+    size = shape[1], shape[0]
+    if settings.resize == "logits":
+        saliency = _sigmoid(cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR))
+    else:
+        saliency = cv2.resize(_sigmoid(logits), size, interpolation=cv2.INTER_LINEAR)
+    low, high = float(saliency.min()), float(saliency.max())
+    if settings.normalize_maps and high > low:
+        saliency = (saliency - low) / (high - low)
+    return np.rint(saliency * 255).astype(np.uint8)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # where it is 0
+        return 1 / (1 + np.exp(-logits))
 
 
 def evaluate(
@@ -88,11 +96,12 @@ def evaluate(
     config: Config,
     streams: bool = False,
     weighted_f: bool = True,
-    save: Callable[[Pair, np.ndarray], None] | None = None,
+    save: Callable[[str, np.ndarray], None] | None = None,
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
-    As many threads as `data.workers` score and save beside the forward pass; the result does not depend on them.
+    As many threads as `data.workers` score and save beside the forward pass, and no map has to be copied to another
+    process; the result does not depend on them.
 
     Args:
         model: The model, in evaluation mode.
@@ -100,68 +109,58 @@ def evaluate(
         config: The run's config.
         streams: Also score the single streams.
         weighted_f: Compute the weighted F-measure, which takes longest.
-        save: Called with every pair and its final map, uint8 at the ground truth's size; in another thread, unless
-            `data.workers` is 0.
+        save: Called with every pair's stem and its final map, uint8 at the ground truth's size; in another thread,
+            unless `data.workers` is 0.
 
     Returns:
         Metrics by map name.
+
+    Raises:
+        UserError: A file of the set cannot be used, on any rank.
+        Failure: A prediction is not finite, on any rank; the line names the image.
+        OSError: `save` does, on any rank.
     """
-    metrics: dict[str, SaliencyMetrics] = {}
-    predictions = predict(model, pair_set, config, streams)
-    share = len(range(distributed.rank(), len(pair_set.pairs), distributed.world_size()))
 
     def score(predicted: tuple[Pair, Maps]) -> dict[str, ImageScores]:
-        return _score(*predicted, config.test.normalize_maps, weighted_f, save)
+        return _score(*predicted, config.test, weighted_f, save)
 
-    with closing(_in_threads(score, predictions, config.data.workers)) as scored:
-        for scores in progress(scored, share, f"testing {pair_set.name}"):
-            for name, image in scores.items():
-                metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend([image])
-    return _gather(metrics, weighted_f)
+    def share() -> dict[str, list[ImageScores]]:
+        images: dict[str, list[ImageScores]] = {}
+        predictions = predict(model, pair_set, config, streams)
+        count = len(range(distributed.rank(), len(pair_set.pairs), distributed.world_size()))
+        with closing(in_threads(score, predictions, config.data.workers, "scoring")) as scored:
+            for scores in progress(scored, count, f"testing {pair_set.name}"):
+                for name, image in scores.items():
+                    images.setdefault(name, []).append(image)
+        return images
+
+    metrics: dict[str, SaliencyMetrics] = {}
+    for shard in distributed.agreed(share):
+        for name, images in shard.items():
+            metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend(images)
+    return metrics
 
 
 def _score(
-    pair: Pair, maps: Maps, normalize: bool, weighted_f: bool, save: Callable[[Pair, np.ndarray], None] | None
+    pair: Pair,
+    maps: Maps,
+    settings: TestConfig,
+    weighted_f: bool,
+    save: Callable[[str, np.ndarray], None] | None,
 ) -> dict[str, ImageScores]:
     """Scores by map name."""
+    if not np.isfinite(maps[FINAL]).all():  # the sum of all streams, so none of them is
+        raise Failure(
+            f"{pair.reference}: its prediction is not finite; the weights are damaged, or engine.precision is too low"
+        )
     truth = read_truth(pair.ground_truth)
     scores = {}
-    for name, saliency in maps.items():
-        grey = to_grey(saliency, truth.shape, normalize)
+    for name, logits in maps.items():
+        grey = to_grey(logits, truth.shape, settings)
         scores[name] = score_image(grey, truth, weighted_f)
         if save and name == FINAL:
-            save(pair, grey)
+            save(pair.stem, grey)
     return scores
-
-
-def _in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
-    """`work(item)` for every item, in order, done by threads while the next items are made; 0: by this thread.
-
-    Threads, since decoding, resizing, counting and encoding hold no interpreter lock, and no map must be copied.
-    """
-    if threads == 0:
-        yield from map(work, items)
-        return
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, "scoring") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:  # else the maps of a slow disk would fill the memory
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _gather(metrics: dict[str, SaliencyMetrics], weighted_f: bool) -> dict[str, SaliencyMetrics]:
-    """The metrics of all ranks together."""
-    merged: dict[str, SaliencyMetrics] = {}
-    for shard in distributed.gather_objects({name: metric.images for name, metric in metrics.items()}):
-        for name, images in shard.items():
-            merged.setdefault(name, SaliencyMetrics(weighted_f)).extend(images)
-    return merged
 
 
 def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from samsod.utils.errors import UserError
+from samsod.utils.errors import Failure, UserError
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -89,6 +91,37 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """What `work` gives on rank 0, which alone does it, on every rank; what is meant for people, all ranks raise.
+
+    Raises:
+        UserError: `work` does.
+        Failure: `work` does.
+        OSError: `work` does.
+    """
+    return cast(T, agreed(lambda: work() if is_main() else None)[0])
+
+
+def agreed(work: Callable[[], T]) -> list[T]:
+    """What `work` gives on every rank, in rank order, on every rank; or all raise what the first that fails does.
+
+    Raises:
+        UserError: `work` does, on any rank.
+        Failure: `work` does, on any rank.
+        OSError: `work` does, on any rank.
+    """
+    outcome: tuple[Any, Exception | None]
+    try:
+        outcome = work(), None
+    except (UserError, Failure, OSError) as error:
+        outcome = None, error
+    outcomes = gather_objects(outcome)
+    for _, fault in outcomes:
+        if fault is not None:
+            raise fault
+    return [value for value, _ in outcomes]
 
 
 def check_agreement(mine: Mapping[str, Any]) -> None:

@@ -1,23 +1,39 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from samsod.config import Config
-from samsod.data.decoding.images import cv2, read_truth
-from samsod.data.sources.catalog import Pair, PairSet, find_set
+from samsod.config.schema import TestConfig
+from samsod.data.dataset import PairDataset
+from samsod.data.decoding.images import cv2, read_saliency, read_truth
+from samsod.data.sources.catalog import PairSet, find_set
+from samsod.evaluation import testing
+from samsod.evaluation.contact_sheet import write_png
 from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
-from samsod.modeling.samsod import Samsod
-from samsod.utils.errors import UserError
+from samsod.modeling.samsod import Prediction, Samsod
+from samsod.utils.errors import Failure, UserError
 from tests.ranks import run_ranks
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """With fewer forward passes."""
+    return replace(config, test=replace(config.test, batch_size=4, contact_sheet=2))
 
 
 def model_of(config: Config) -> Samsod:
@@ -58,18 +74,108 @@ def test_streams_and_overall(config: Config, tmp_path: Path) -> None:
     assert scores["Overall"]["S"] == pytest.approx((12 * scores["again"]["S"] + 3 * scores["few"]["S"]) / 15)
 
 
+def test_any_shape_and_name_is_tested(config: Config, tmp_path: Path) -> None:
+    root = tmp_path / "odd"
+    shapes = {"tall": (5000, 1), "wide": (1, 5000), "point": (1, 1), "caf\udce9": (40, 50), "two\nlines": (40, 50)}
+    for folder in ("RGB", "T", "GT"):
+        (root / folder).mkdir(parents=True)
+        for stem, shape in shapes.items():
+            grey = np.tile((np.arange(shape[1]) % 2 * 255).astype(np.uint8), (shape[0], 1))
+            image = grey if folder == "GT" else np.dstack([grey] * 3)
+            write_png(root / folder / f"{stem}.png", image)
+    pairs = find_set(replace(config.data.test[0], root=str(root)), "", config.model.modalities)
+    config = replace(config, test=replace(config.test, contact_sheet=8))
+    for _ in range(2):  # the second finds them its own
+        results = run_test(model_of(config), [pairs], config, tmp_path / "out")
+    assert results[FINAL]["again"]["images"] == 5
+    for stem, shape in shapes.items():
+        assert read_saliency(tmp_path / "out" / "maps" / "again" / f"{stem}.png").shape == shape
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
 def test_a_failed_test_leaves_nothing_half_written(config: Config, tmp_path: Path) -> None:
-    pairs = test_set(config)
-    pairs.pairs[7].reference.write_bytes(pairs.pairs[7].reference.read_bytes()[:100])
+    pairs, out = test_set(config), tmp_path / "out"
+    image, whole = pairs.pairs[7].reference, pairs.pairs[7].reference.read_bytes()
+    image.write_bytes(whole[:100])
     with pytest.raises(UserError, match=r"007\.png"):
-        run_test(model_of(config), [pairs], config, tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        run_test(model_of(config), [pairs], config, out)
+    assert files_in(out) == [] and not (out / "maps").exists()
+    image.write_bytes(whole)
+    run_test(model_of(config), [pairs], config, out)
+    before = {name: (out / name).read_bytes() for name in files_in(out)}
+    image.write_bytes(whole[:100])
+    with pytest.raises(UserError, match=r"007\.png"):
+        run_test(model_of(config), [PairSet("again", pairs.pairs[4:8])], config, out)
+    assert {name: (out / name).read_bytes() for name in files_in(out)} == before
+
+
+def test_maps_of_others_stay(config: Config, tmp_path: Path) -> None:
+    """Only what a test wrote is replaced or taken away, and another's file in the way is named before the work."""
+    pairs, maps, model = test_set(config), tmp_path / "maps" / "again", model_of(config)
+    (maps / "sub").mkdir(parents=True)
+    (maps / "notes.txt").write_text("mine")
+    (maps / "099.png").write_text("mine")
+    first, second = PairSet("again", pairs.pairs[:2]), PairSet("again", pairs.pairs[1:3])
+    run_test(model, [first], config, tmp_path)
+    assert files_in(maps) == ["000.png", "001.png", "099.png", "notes.txt"]
+    run_test(model, [second], config, tmp_path)
+    assert files_in(maps) == ["001.png", "002.png", "099.png", "notes.txt"] and (maps / "sub").is_dir()
+    (maps / "000.png").write_text("mine")
+    with pytest.raises(UserError, match=r"maps/again: 000\.png would be replaced, which no test wrote"):
+        run_test(None, [first], config, tmp_path)  # type: ignore[arg-type]
+    assert (maps / "000.png").read_text() == (maps / "099.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("place", "block", "fault"),
+    [
+        ("maps", "file", "is a file, expected a folder"),
+        ("maps/again", "file", "is a file, expected a folder"),
+        ("maps/again", "link", "which is not there"),
+        ("maps/again/000.png", "folder", "000.png would be replaced"),
+        ("results.json", "folder", "results.json"),
+        ("contact_sheet.png", "folder", "contact_sheet.png"),
+    ],
+)
+def test_what_is_in_the_way_is_found_before_the_work(
+    config: Config, tmp_path: Path, place: str, block: str, fault: str
+) -> None:
+    path = tmp_path / "out" / place
+    path.parent.mkdir(parents=True)
+    if block == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.mkdir() if block == "folder" else path.touch()
+    with pytest.raises(UserError, match=fault):
+        run_test(None, [test_set(config)], config, tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_a_full_disk_is_named_and_leaves_no_map(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        write(path, data[: len(data) // 2])
+        if "005" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run_test(model_of(config), [test_set(config)], config, tmp_path / "out")
+    assert caught.value.filename == str(tmp_path / "out" / "maps" / "again" / "005.png")
+    assert files_in(tmp_path / "out") == []
 
 
 def test_batch_size_and_workers_do_not_change_results(config: Config) -> None:
     model, pairs = model_of(config), test_set(config)
+    single = replace(config, test=replace(config.test, batch_size=1))
     other = replace(config, test=replace(config.test, batch_size=5), data=replace(config.data, workers=1))
-    first, second = (evaluate(model, pairs, c)[FINAL].result() for c in (config, other))
+    first, second = (evaluate(model, pairs, c)[FINAL].result() for c in (single, other))
     assert first == pytest.approx(second, abs=2e-3)
 
 
@@ -87,8 +193,8 @@ def test_scoring_in_threads_changes_no_bit(config: Config, tmp_path: Path) -> No
 def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, tmp_path: Path, workers: int) -> None:
     pairs = test_set(config)
 
-    def save(pair: Pair, grey: np.ndarray) -> None:
-        if pair.stem == "003":
+    def save(stem: str, grey: np.ndarray) -> None:
+        if stem == "003":
             raise UserError("the disk is full")
 
     config = replace(config, data=replace(config.data, workers=workers))
@@ -97,29 +203,71 @@ def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, 
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("scoring")]
 
 
-def score_on_ranks(config: Config) -> dict[str, float]:
-    return evaluate(model_of(config), test_set(config), config)[FINAL].result()
+@pytest.mark.parametrize("modalities", [["rgb"], ["rgb", "depth", "thermal"]])
+def test_any_modalities_are_scored_and_drawn(
+    config: Config, tmp_path: Path, modalities: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[Any, Sequence[str]]] = []
+    draw = testing.contact_sheet
 
+    def noted(rows: Any, titles: Sequence[str]) -> np.ndarray:
+        sheets.append((rows, titles))
+        return draw(rows, titles)
 
-def test_ranks_score_each_image_once(config: Config) -> None:
-    alone = score_on_ranks(config)
-    for result in run_ranks(score_on_ranks, 2, config):
-        assert result == pytest.approx(alone, abs=1e-3)
-        assert result["images"] == 12
-
-
-def test_more_ranks_than_images(config: Config) -> None:
-    pairs = Path(config.data.test[0].root)
-    for path in [p for folder in ("RGB", "T", "GT") for p in (pairs / folder).iterdir() if p.stem != "000"]:
-        path.unlink()
-    assert [result["images"] for result in run_ranks(score_on_ranks, 2, config)] == [1, 1]
-
-
-def test_rgb_alone_draws_and_scores(config: Config, tmp_path: Path) -> None:
-    config = replace(config, model=replace(config.model, modalities=["rgb"]))
+    monkeypatch.setattr(testing, "contact_sheet", noted)
+    root = Path(config.data.test[0].root)
+    shutil.copytree(root / "T", root / "depth")
+    config = replace(config, model=replace(config.model, modalities=modalities))
     config.test.streams = True
-    assert set(run_test(model_of(config), [test_set(config)], config, tmp_path)) == {"final", "rgb"}
+    several = len(modalities) > 1
+    results = run_test(model_of(config), [PairSet("few", test_set(config).pairs[:2])], config, tmp_path)
+    assert list(results) == ["final", *(["fusion"] if several else []), *modalities]
+    ((rows, titles),) = sheets
+    streams = ["fusion", *(f"{name} alone" for name in modalities)] if several else []
+    assert list(titles) == [*modalities, "truth", "final", *streams]
+    assert all(image is not None for _, images in rows for image in images)
     assert (tmp_path / "contact_sheet.png").is_file()
+
+
+def not_finite(config: Config, tmp_path: Path) -> tuple[str, list[str]]:
+    """What testing and validating say, with a model that gives no number for one image, and what was written."""
+    config.test.contact_sheet = 0
+    model, pairs = model_of(config), test_set(config)
+    forward = model.forward
+    image = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=0)[3]["rgb"]
+
+    def spoilt(images: Mapping[str, torch.Tensor]) -> Prediction:
+        prediction = forward(images)
+        for i, other in enumerate(images["rgb"]):
+            if torch.equal(other, image):
+                prediction.streams["thermal"][i, 0, 5, 5] = float("inf")
+        return prediction
+
+    model.forward = spoilt  # type: ignore[method-assign]
+    said = []
+    for work in (lambda: run_test(model, [pairs], config, tmp_path), lambda: validate(model, [pairs], config)):
+        with pytest.raises(Failure) as caught:
+            work()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    return said[0], files_in(tmp_path)
+
+
+def score_on_ranks(config: Config, tmp_path: Path) -> tuple[dict[str, float], dict[str, float], str, list[str]]:
+    """The scores of all images, those of a single one, and what `not_finite` gives."""
+    model, pairs = model_of(config), test_set(config)
+    alone = PairSet("alone", pairs.pairs[:1])
+    scores, single = (evaluate(model, found, config)[FINAL].result() for found in (pairs, alone))
+    return scores, single, *not_finite(config, tmp_path)
+
+
+def test_ranks_score_each_image_once_and_name_what_is_not_finite(config: Config, tmp_path: Path) -> None:
+    here = evaluate(model_of(config), test_set(config), config)[FINAL].result()
+    for scores, single, said, written in run_ranks(score_on_ranks, 2, config, tmp_path / "out"):
+        assert scores == pytest.approx(here, abs=1e-3) and scores["images"] == 12
+        assert single["images"] == 1  # of more ranks than images one has nothing to do
+        assert "RGB/003.png: its prediction is not finite" in said and "\n" not in said
+        assert written == []
 
 
 def test_validation_counts_all_images(config: Config) -> None:
@@ -136,9 +284,30 @@ def test_two_sets_of_one_name_are_refused(config: Config, tmp_path: Path) -> Non
         run_test(model_of(config), [], config, tmp_path)
 
 
+def logit(saliency: np.ndarray) -> np.ndarray:
+    return np.log(saliency / (1 - saliency)).astype(np.float32)
+
+
 def test_grey_maps() -> None:
-    saliency = np.linspace(0.2, 0.6, 16, dtype=np.float32).reshape(4, 4)
-    assert to_grey(saliency, (8, 6), normalize=True).shape == (8, 6)
-    assert (to_grey(saliency, (4, 4), True).min(), to_grey(saliency, (4, 4), True).max()) == (0, 255)
-    assert (to_grey(saliency, (4, 4), False).min(), to_grey(saliency, (4, 4), False).max()) == (51, 153)
-    assert (to_grey(np.full((4, 4), 0.4, np.float32), (4, 4), True) == 102).all()
+    logits = logit(np.linspace(0.2, 0.6, 16).reshape(4, 4))
+    plain = TestConfig(normalize_maps=False)
+    for resize in ("logits", "saliency"):
+        settings = TestConfig(resize=resize)
+        assert to_grey(logits, (8, 6), settings).shape == (8, 6)
+        assert (to_grey(logits, (4, 4), settings).min(), to_grey(logits, (4, 4), settings).max()) == (0, 255)
+        assert (to_grey(logit(np.full((4, 4), 0.4)), (9, 4), settings) == 102).all()
+    assert (to_grey(logits, (4, 4), plain).min(), to_grey(logits, (4, 4), plain).max()) == (51, 153)
+    assert to_grey(np.array([[-200.0, 200.0]], np.float32), (1, 2), plain).tolist() == [[0, 255]]
+
+
+def test_logits_are_resized_before_the_sigmoid_unless_asked_otherwise() -> None:
+    """As PyTorch does it; halfway between the logits 0 and 4 the saliency is .88, not .74."""
+    logits = np.array([[0.0, 4.0]], np.float32)
+    tensor, size = torch.from_numpy(logits)[None, None], {"size": (1, 3), "mode": "bilinear", "align_corners": False}
+    expected = {
+        "logits": F.interpolate(tensor, **size).sigmoid(),  # type: ignore[arg-type]
+        "saliency": F.interpolate(tensor.sigmoid(), **size),  # type: ignore[arg-type]
+    }
+    for resize, saliency in expected.items():
+        settings = TestConfig(normalize_maps=False, resize=resize)  # type: ignore[arg-type]
+        assert to_grey(logits, (1, 3), settings).tolist() == (saliency[0, 0] * 255).round().tolist()

@@ -140,7 +140,7 @@ def test_bad_images_are_named(tmp_path: Path, damage: str) -> None:
     fault(train(tmp_path, pairs, "train.batch_size=12", "data.holdout=0"), expected)
     assert train(tmp_path, write_pairs(tmp_path / "good", 12, seed=1)).returncode == 0
     fault(test(tmp_path, pairs, "data.workers=1"), expected)
-    assert not [path for path in (tmp_path / "test").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "test").rglob("*")] == [".lock"]
 
 
 def test_a_batch_that_does_not_divide(tmp_path: Path, pairs_folder: Path) -> None:
@@ -158,6 +158,8 @@ def test_a_checkpoint_of_another_model(tmp_path: Path, pairs_folder: Path) -> No
         "missing (",
         "it was trained with model.adapter.name=decoupled",
     )
+    changed = ("model.dense_prompt was true in training and is false now", "--allow-changed model.dense_prompt")
+    fault(test(tmp_path, pairs_folder, "model.dense_prompt=false"), *changed)
     (tmp_path / "run" / "checkpoints" / "step_00000002.pt").write_bytes(b"PK cut off")
     fault(test(tmp_path, pairs_folder), "step_00000002.pt", "damaged")
     assert not (tmp_path / "test").exists()

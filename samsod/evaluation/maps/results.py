@@ -1,25 +1,24 @@
-"""What comes of scored maps: figures by method and data set, and the files they are written to."""
+"""What comes of scored maps: metrics by method and data set, and the files they are written to."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
+from samsod.config.data_schema import OVERALL
+from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.saliency import SaliencyMetrics, overall
+from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
-from samsod.utils.errors import UserError
-from samsod.utils.files import write_text
+from samsod.utils.errors import UserError, shown
+from samsod.utils.files import cache_folder, check_file_writable, locked, write_text
 
-OVERALL = "Overall"
-"""What the mean over several data sets is called, weighted by their numbers of images."""
-
-Results = dict[str, dict[str, dict[str, float]]]
-"""Method -> data set -> metric."""
+KINDS = ("json", "csv", "md", "tex")
+"""The endings of the files that results are written to."""
 
 
 def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
@@ -38,6 +37,7 @@ def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
         name, separator, place = text.partition("=")
         if not separator or Path(text).is_dir():
             name, place = Path(text).resolve().name, text
+        name = shown(name)
         if not name or not place:
             faults.append(f"{option} {text}: expected NAME=DIR or DIR")
         elif name == OVERALL:
@@ -49,7 +49,7 @@ def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
         else:
             folders[name] = Path(place)
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return folders
 
 
@@ -62,46 +62,54 @@ def open_cache(folder: Path | None) -> ScoreCache | None:
     if folder is not None:
         return ScoreCache(folder)
     try:
-        return ScoreCache(default_folder())
+        return ScoreCache(cache_folder() / "scores")
     except UserError as error:
         print(f"scores are not kept: {error}", file=sys.stderr)
         return None
 
 
 def summarise(scores: Scores) -> Results:
-    """The figures of every method on every data set, and their count-weighted mean when there are several sets."""
+    """The metrics of every method on every data set, and their count-weighted mean when there are several sets."""
     results: Results = {}
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
             metrics = SaliencyMetrics()
             metrics.extend(images.values())
             results.setdefault(method, {})[dataset] = metrics.result()
-        if len(by_set) > 1:
-            results[method][OVERALL] = overall(results[method])
-    return results
+    return {method: with_overall(by_set) for method, by_set in results.items()}
 
 
-def compare(
-    results: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int = 4, reported: Sequence[str] = ()
-) -> Comparison:
+def compare(results: Results, digits: int = 4, reported: Sequence[Row] = ()) -> Comparison:
     """The table of all methods.
 
     Args:
         results: Method -> data set -> metric.
         digits: Digits after the point.
-        reported: Rows of the paper to show beside; see `beside_reported`.
+        reported: Rows of the paper to show beside, from `named_rows`.
     """
     measured = [Row(method, by_set) for method, by_set in results.items()]
     return Comparison(beside_reported(measured, reported), digits=digits)
 
 
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Holds the folder that `write_results` will write to while the block runs; see `locked`.
+
+    Raises:
+        UserError: Another process holds it, or a file there cannot be written.
+    """
+    for kind in KINDS:
+        check_file_writable(folder / f"results.{kind}")
+    with locked(folder):
+        yield
+
+
 def write_results(folder: Path, results: Results, table: Comparison) -> None:
     """Writes results.json, results.csv (all digits), results.md and results.tex, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.json", as_json(results))
-    write_text(folder / "results.csv", table.csv())
-    write_text(folder / "results.md", table.markdown() + "\n")
-    write_text(folder / "results.tex", table.latex() + "\n")
+    texts = (as_json(results), table.csv(), table.markdown() + "\n", table.latex() + "\n")
+    for kind, text in zip(KINDS, texts, strict=True):
+        write_text(folder / f"results.{kind}", text)
 
 
 def as_json(results: Results) -> str:

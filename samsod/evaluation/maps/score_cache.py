@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from samsod.data.decoding import images
-from samsod.evaluation.metrics import distance, histograms, weighted_f
-from samsod.evaluation.metrics import saliency as metrics
+from samsod.data import decoding
+from samsod.data.decoding.images import cv2
+from samsod.evaluation import metrics
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.utils.files import check_writable
+from samsod.utils.files import check_writable, code_digest
 
 LIMIT = 50_000
 """Scores kept at most, 8 KiB each; about twelve methods on the three RGB-T test sets."""
 
-_FIGURES, _CURVE = 5, 256
-_SIZE = 32 + 8 * (_FIGURES + 4 * _CURVE)
+_SINGLE, _CURVE = 5, 256
+_SIZE = 32 + 8 * (_SINGLE + 4 * _CURVE)
 
 
 class ScoreCache:
@@ -30,7 +30,7 @@ class ScoreCache:
 
     A score's name is the SHA-256 of the map's bytes, the truth's bytes and the code that reads and scores them, so
     nothing outdated is ever found. A file holds the SHA-256 of its content; a damaged one counts as absent. Files
-    appear whole, so any number of processes and runs may share a folder. The scores used least recently are deleted.
+    appear whole, so any number of threads and runs may share a folder. The scores used least recently are deleted.
 
     Args:
         folder: Where the scores lie; made when needed.
@@ -46,6 +46,7 @@ class ScoreCache:
         self.limit = limit
         self._version = _code_version()
         self._digests: dict[Path, bytes] = {}
+        self._grown = False
 
     def key(self, prediction: Path, truth: Path) -> str:
         """The name of a pair's scores.
@@ -77,6 +78,7 @@ class ScoreCache:
                 with os.fdopen(handle, "wb") as file:
                     file.write(_packed(scores))
                 os.replace(partial, path)
+                self._grown = True
             except BaseException:
                 os.unlink(partial)
                 raise
@@ -84,7 +86,12 @@ class ScoreCache:
             return
 
     def prune(self) -> None:
-        """Deletes the scores used least recently beyond the limit, and what a killed run left half-written."""
+        """Deletes the scores used least recently beyond the limit, and what a killed run left half-written.
+
+        When nothing was put in, there is nothing to do.
+        """
+        if not self._grown:
+            return
         used = []
         for path in self.folder.glob("??/*"):
             try:
@@ -106,30 +113,20 @@ class ScoreCache:
         return self._digests[truth]
 
 
-def default_folder() -> Path:
-    """`samsod/scores` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "samsod" / "scores"
-
-
 def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _code_version() -> bytes:
-    """Changes with the code of the readers and metrics, and with the libraries they compute with."""
-    sources = [
-        Path(str(module.__file__)).read_bytes() for module in (images, metrics, histograms, weighted_f, distance)
-    ]
-    libraries = f"numpy {np.__version__} opencv {images.cv2.__version__}".encode()
-    return hashlib.sha256(b"\0".join([*sources, libraries])).digest()
+    """Changes with the code that reads and scores maps, and with the libraries it computes with."""
+    libraries = f"numpy {np.__version__} opencv {cv2.__version__}"
+    return f"{code_digest(decoding, metrics)} {libraries}".encode()
 
 
 def _packed(scores: ImageScores) -> bytes:
-    figures = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
+    values = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
     curves = (scores.f, scores.e, scores.precision, scores.recall)
-    content = struct.pack(f"<{_FIGURES}d", *figures) + b"".join(curve.astype("<f8").tobytes() for curve in curves)
+    content = struct.pack(f"<{_SINGLE}d", *values) + b"".join(curve.astype("<f8").tobytes() for curve in curves)
     return hashlib.sha256(content).digest() + content
 
 
@@ -137,6 +134,6 @@ def _unpacked(data: bytes) -> ImageScores:
     if len(data) != _SIZE or hashlib.sha256(data[32:]).digest() != data[:32]:
         raise ValueError("damaged")
     numbers = np.frombuffer(data, "<f8", offset=32).astype(np.float64)
-    s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_FIGURES])
-    f, e, precision, recall = numbers[_FIGURES:].reshape(4, _CURVE)
+    s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_SINGLE])
+    f, e, precision, recall = numbers[_SINGLE:].reshape(4, _CURVE)
     return ImageScores(s, mae, None if math.isnan(wf) else wf, adp_f, adp_e, f, e, precision, recall)

@@ -1,6 +1,6 @@
 """One kind of table for every comparison: methods against data sets and metrics, as text, Markdown, LaTeX or CSV.
 
-The best figure of a column is marked (`*`, bold) and the second best (`+`, underlined), as the printed digits tell
+The best value of a column is marked (`*`, bold) and the second best (`+`, underlined), as the printed digits tell
 them apart: equal ones share the mark. Reported rows stand beside the measured ones without being ranked.
 """
 
@@ -19,14 +19,14 @@ COSTS = {"params_M": "params (M)", "flops_G": "FLOPs (G)", "fps": "FPS", "memory
 """Headings of the usual costs, in order; others go by their own names, after these."""
 
 REPORTED_DIGITS = 3
-"""What papers print; figures taken from them get no zeros appended beyond."""
+"""What papers print; values taken from them get no zeros appended beyond."""
 
 _LATEX = {character: f"\\{character}" for character in "#$%&_{}"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$"}
 
 Style = Callable[[str, str, int], str]
-"""Makes a cell of a figure, its spread and its place: 1 best, 2 second best, 0 neither."""
+"""Makes a cell of a value, its spread and its place: 1 best, 2 second best, 0 neither."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Row:
 
     method: str
     scores: Mapping[str, Mapping[str, float]]
-    """Data set -> metric -> figure; those it lacks print "-"."""
+    """Data set -> metric -> value; those it lacks print "-"."""
     spread: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Standard deviations over seeds, in the same order; printed as "± .004"."""
     reported: bool = False
-    """Figures of a paper: marked so, and not ranked unless asked for."""
+    """Values of a paper: marked so, and not ranked unless asked for."""
     cost: Mapping[str, float] = field(default_factory=dict)
     """What the method takes, by the keys of `COSTS` or others."""
     signed: bool = False
@@ -54,7 +54,7 @@ class Comparison:
         rows: The methods, in order.
         metrics: Which metrics and in which order; by default all there are, in the order of `tables.METRICS`.
         digits: Digits after the point.
-        rank_reported: Let reported figures compete for best and second.
+        rank_reported: Let reported values compete for best and second.
     """
 
     rows: Sequence[Row]
@@ -107,7 +107,7 @@ class Comparison:
         return "\n".join([*lines, "\\hline", "\\end{tabular}"])
 
     def csv(self) -> str:
-        """Every figure with all its digits: a line for each method and data set; `_std` columns hold the spread."""
+        """Every value with all its digits: a line for each method and data set; `_std` columns hold the spread."""
         metrics, costs = self._metrics(), self._costs()
         spreads = [m for m in metrics if any(m in by_metric for row in self.rows for by_metric in row.spread.values())]
         buffer = io.StringIO()
@@ -117,8 +117,8 @@ class Comparison:
             kind = "difference" if row.signed else "reported" if row.reported else "measured"
             for dataset, scores in row.scores.items():
                 spread = row.spread.get(dataset, {})
-                figures = [scores.get(m, "") for m in ("images", *metrics)] + [spread.get(m, "") for m in spreads]
-                writer.writerow([row.method, kind, dataset, *figures, *(row.cost.get(c, "") for c in costs)])
+                values = [scores.get(m, "") for m in ("images", *metrics)] + [spread.get(m, "") for m in spreads]
+                writer.writerow([row.method, kind, dataset, *values, *(row.cost.get(c, "") for c in costs)])
         return buffer.getvalue()
 
     def _datasets(self) -> list[str]:
@@ -139,20 +139,20 @@ class Comparison:
 
     def _column(self, dataset: str, metric: str, style: Style) -> list[str]:
         """The cells of a metric, top to bottom."""
-        figures = [self._figure(row, row.scores.get(dataset, {}).get(metric)) for row in self.rows]
+        values = [self._rounded(row, row.scores.get(dataset, {}).get(metric)) for row in self.rows]
         ranked = [
-            float(figure) if self._is_ranked(row) and figure not in ("-", "nan") else None
-            for row, figure in zip(self.rows, figures, strict=True)
+            float(value) if self._is_ranked(row) and value not in ("-", "nan") else None
+            for row, value in zip(self.rows, values, strict=True)
         ]
         places = _places(ranked, is_better_when_smaller(metric))
         cells = []
-        for row, figure, place in zip(self.rows, figures, places, strict=True):
+        for row, value, place in zip(self.rows, values, places, strict=True):
             spread = row.spread.get(dataset, {}).get(metric)
-            deviation = "" if spread is None or figure == "-" else f" ± {self._spread(spread)}"
-            cells.append(style(figure, deviation, place))
+            deviation = "" if spread is None or value == "-" else f" ± {self._spread(spread)}"
+            cells.append(style(value, deviation, place))
         return cells
 
-    def _figure(self, row: Row, value: float | None) -> str:
+    def _rounded(self, row: Row, value: float | None) -> str:
         if value is None:
             return "-"
         if row.signed:
@@ -172,7 +172,7 @@ class Comparison:
 
 
 def difference(measured: Row, reported: Row) -> Row:
-    """Measured minus reported, of the figures both have; a row to put below the two."""
+    """Measured minus reported, of the values both have; a row to put below the two."""
 
     def minus(mine: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
         return {name: value - other[name] for name, value in mine.items() if name in other and name != "images"}
@@ -205,17 +205,17 @@ def _signed(text: str) -> str:
     return text[1:] if not re.search("[1-9a-z]", text) else text
 
 
-def _as_text(figure: str, spread: str, place: int) -> str:
-    return f"{figure}{spread}{('', '*', '+')[place]}" if place else f"{figure}{spread} "
+def _as_text(value: str, spread: str, place: int) -> str:
+    return f"{value}{spread}{('', '*', '+')[place]}" if place else f"{value}{spread} "
 
 
-def _as_markdown(figure: str, spread: str, place: int) -> str:
-    return (figure, f"**{figure}**", f"<u>{figure}</u>")[place] + spread
+def _as_markdown(value: str, spread: str, place: int) -> str:
+    return (value, f"**{value}**", f"<u>{value}</u>")[place] + spread
 
 
-def _as_latex(figure: str, spread: str, place: int) -> str:
-    plain = figure if figure[0] not in "+-" or figure == "-" else f"${figure}$"  # a minus, not a hyphen
-    marked = (plain, f"\\textbf{{{figure}}}", f"\\underline{{{figure}}}")[place]
+def _as_latex(value: str, spread: str, place: int) -> str:
+    plain = value if value[0] not in "+-" or value == "-" else f"${value}$"  # a minus, not a hyphen
+    marked = (plain, f"\\textbf{{{value}}}", f"\\underline{{{value}}}")[place]
     return marked + spread.replace("±", r"$\pm$")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tabulate import tabulate
+
 METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
 """Columns of a results table, in order; all but MAE are better when larger."""
 
@@ -14,7 +16,7 @@ def is_better_when_smaller(metric: str) -> bool:
 
 
 def with_arrow(metric: str) -> str:
-    """The metric and where better figures lie."""
+    """The metric and where better values lie."""
     return f"{metric}{'↓' if is_better_when_smaller(metric) else '↑'}"
 
 
@@ -32,23 +34,15 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
     for dataset in results[names[0]]:
         for name in names:
             scores = results[name][dataset]
-            figures = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
+            values = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
             label = [dataset] if len(names) == 1 else [dataset, name]
-            rows.append([*label, str(scores["images"]), *figures])
+            rows.append([*label, str(scores["images"]), *values])
     heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
     return text_table([*heading, *map(with_arrow, METRICS)], rows, left=len(heading) - 1)
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns padded to their widest cell, the first `left` of them flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in [heading, *rows]) for i in range(len(heading))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    rule = "-" * len(line(["x" * width for width in widths]))
-    return "\n".join([line(heading), rule, *(line(row) for row in rows)])
+    aligned = ["left"] * left + ["right"] * (len(heading) - left)
+    # As given: blanks that stand for marks keep the digits of a column below each other.
+    return tabulate(rows, heading, disable_numparse=True, preserve_whitespace=True, colalign=aligned)

@@ -1,4 +1,4 @@
-"""Writes golden_maps/: tiny maps of two methods on two data sets, their masks, and PySODMetrics' figures for them.
+"""Writes golden_maps/: tiny maps of two methods on two data sets, their masks, and PySODMetrics' values for them.
 
 To make them again, in the environment that make_golden_metrics.py describes:
 
@@ -34,9 +34,9 @@ def main() -> None:
                 stem = truth.replace(" ", "_")
                 write(GOLDEN / "truths" / dataset / f"{stem}.png", mask)
                 write(GOLDEN / method / called / f"{stem}.png", prediction)
-            figures = METRICS["reference"](pairs)
+            values = METRICS["reference"](pairs)
             results[method][dataset] = {
-                name: value for name, value in figures.items() if not isinstance(value, list)
+                name: value for name, value in values.items() if not isinstance(value, list)
             } | {"images": len(pairs)}
     (GOLDEN / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 

@@ -11,7 +11,7 @@ import pytest
 
 from samsod.evaluation.maps import score_cache
 from samsod.evaluation.maps import scoring as maps
-from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
+from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, MapSet, find_maps, score_maps
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.errors import UserError
@@ -30,12 +30,13 @@ def edges(tmp_path: Path) -> list[MapSet]:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stems that were scored instead of looked up."""
     stems: list[str] = []
+    score_pair = maps.score_pair
 
     def score(pair: MapPair, weighted_f: bool) -> ImageScores:
         stems.append(pair.stem)
-        return maps.score_pair(pair, weighted_f)
+        return score_pair(pair, weighted_f)
 
-    monkeypatch.setattr(maps, "_score_or_fault", score)
+    monkeypatch.setattr(maps, "score_pair", score)
     return stems
 
 
@@ -74,6 +75,17 @@ def test_other_code_or_libraries_find_nothing(
     monkeypatch.setattr(score_cache.np, "__version__", "0.0")
     score_maps(edges, cache=ScoreCache(tmp_path / "cache"))
     assert len(scored) == 5
+
+
+@pytest.mark.parametrize("name", ["file_bytes.py", "images.py", "saliency.py", "distance.py", "weighted_f.py"])
+def test_a_change_of_any_code_that_reads_or_scores_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pair = MapPair("black", GOLDEN / "soft" / "edges" / "black.png", GOLDEN / "truths" / "edges" / "black.png")
+    before = ScoreCache(tmp_path).key(pair.prediction, pair.truth)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == name else b""))
+    assert ScoreCache(tmp_path).key(pair.prediction, pair.truth) != before
 
 
 def test_the_weighted_f_measure_is_neither_missing_nor_too_much(
@@ -134,18 +146,7 @@ def test_a_cache_that_goes_away_costs_nothing_but_time(edges: list[MapSet], tmp_
         ScoreCache(tmp_path / "cache")
 
 
-def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for value, base in (
-        (str(tmp_path / "x"), tmp_path / "x"),
-        ("relative", tmp_path / ".cache"),
-        ("", tmp_path / ".cache"),
-    ):
-        monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert default_folder() == base / "samsod" / "scores"
-
-
-def test_all_figures_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
+def test_all_values_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path / "cache")
     for wf in (0.0, 1 / 3, None):
         scores = replace(score_maps(edges)["soft"]["edges"]["border"], wf=wf)

@@ -1,4 +1,4 @@
-"""Writes golden_metrics.json: the figures PySODMetrics gives for the synthetic maps of `cases`.
+"""Writes golden_metrics.json: the values PySODMetrics gives for the synthetic maps of `cases`.
 
 To make it again, in an environment of its own (the reference needs scipy and scikit-image, samsod does not):
 
@@ -91,7 +91,7 @@ def _mask(mask: np.ndarray) -> np.ndarray:
 
 
 def reference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """PySODMetrics' figures for a data set of (prediction, truth) pairs; None stands for its nan."""
+    """PySODMetrics' values for a data set of (prediction, truth) pairs; None stands for its nan."""
     import py_sod_metrics  # type: ignore[import-not-found]
 
     names = ("Fmeasure", "Emeasure", "Smeasure", "WeightedFmeasure", "MAE")
@@ -105,11 +105,11 @@ def reference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     # The reference's curves run from threshold 255 down to 0.
     curves = {"f": results["fm"]["curve"][::-1], "e": results["em"]["curve"][::-1]}
     curves |= {"precision": results["pr"]["p"][::-1], "recall": results["pr"]["r"][::-1]}
-    figures = {"S": results["sm"], "wF": results["wfm"], "MAE": results["mae"]}
+    values = {"S": results["sm"], "wF": results["wfm"], "MAE": results["mae"]}
     for name, entry in (("F", "fm"), ("E", "em")):
         curve = curves[name.lower()]
-        figures |= {f"max{name}": curve.max(), f"mean{name}": curve.mean(), f"adp{name}": results[entry]["adp"]}
-    golden: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in figures.items()}
+        values |= {f"max{name}": curve.max(), f"mean{name}": curve.mean(), f"adp{name}": results[entry]["adp"]}
+    golden: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in values.items()}
     return golden | {key: [float(curve[t]) for t in THRESHOLDS] for key, curve in curves.items()}
 
 
@@ -119,8 +119,8 @@ def main() -> None:
     built = cases()
     golden = {name: reference([pair]) for name, pair in built.items()}
     # Cases with a nan would make the data set's S nan.
-    golden["data set"] = reference([built[name] for name, figures in golden.items() if figures["S"] is not None])
-    lines = (f"{json.dumps(name)}: {json.dumps(figures)}" for name, figures in golden.items())
+    golden["data set"] = reference([built[name] for name, values in golden.items() if values["S"] is not None])
+    lines = (f"{json.dumps(name)}: {json.dumps(values)}" for name, values in golden.items())
     GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

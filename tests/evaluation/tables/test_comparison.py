@@ -54,7 +54,7 @@ def test_a_figure_alone_in_its_column_is_not_marked() -> None:
     assert "*" not in Comparison([OURS]).text()
 
 
-def test_reported_figures_are_ranked_only_when_asked() -> None:
+def test_reported_values_are_ranked_only_when_asked() -> None:
     plain, ranked = (Comparison(ROWS, rank_reported=asked).markdown() for asked in (False, True))
     assert cells(plain, 5)[:3] == ["ours\\_1 (reported)", "0.920", "0.018"]
     assert cells(ranked, 5)[1:3] == ["**0.920**", "**0.018**"]
@@ -68,7 +68,7 @@ def test_metrics_can_be_chosen_and_unknown_ones_come_last() -> None:
     assert cells(Comparison([odd], metrics=("MAE",)).markdown(), 0) == ["method", "a MAE↓"]
 
 
-def test_missing_and_undefined_figures_are_never_best() -> None:
+def test_missing_and_undefined_values_are_never_best() -> None:
     rows = [
         Row("x", {"a": {"S": math.nan}}),
         Row("y", {"a": {"S": 0.5}}),
@@ -111,7 +111,7 @@ def test_csv_keeps_every_digit() -> None:
     assert rows[2]["params_M"] == "" and "MAE_std" not in rows[0]
 
 
-def test_a_difference_has_the_figures_both_have() -> None:
+def test_a_difference_has_the_values_both_have() -> None:
     row = difference(OURS, Row("p", {"VT821": {"S": 0.92, "maxF": 0.9}, "other": {"S": 1.0}}, reported=True))
     assert row.scores == {"VT821": {"S": pytest.approx(-0.00766)}} and row.cost == {}
     assert difference(OURS, OURS).scores["VT1000"] == {"S": 0, "MAE": 0}
