@@ -163,6 +163,16 @@ class TrainConfig:
 
 
 @dataclass
+class RuleConfig:
+    """How the losses' gradients are merged per parameter group (SPEC 3)."""
+
+    name: str = "pcgrad"
+    """pcgrad (Eq. 11-16), sum (the plain gradient of Eq. 8), or one registered by `imports`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """keyword arguments of the rule"""
+
+
+@dataclass
 class EngineConfig:
     """How the machine is used."""
 
@@ -172,8 +182,7 @@ class EngineConfig:
     """autocast type of the forward pass; parameters, losses and gradient rows stay float32"""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
-    gradient_rule: Literal["pcgrad", "sum"] = "pcgrad"
-    """how the losses' gradients are merged per parameter group: PCGrad (Eq. 11-16), or their plain sum (Eq. 8)"""
+    gradient_rule: RuleConfig = field(default_factory=RuleConfig)
 
 
 @dataclass
