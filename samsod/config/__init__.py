@@ -1,6 +1,6 @@
 """The configuration: typed dataclasses, read from YAML files and the command line."""
 
-from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.config.schema import (
     AdapterConfig,
     Config,
@@ -23,10 +23,10 @@ __all__ = [
     "DatasetConfig",
     "EngineConfig",
     "LossConfig",
+    "ModalityConfig",
     "ModelConfig",
     "RuleConfig",
     "TestConfig",
-    "ThermalConfig",
     "TrainConfig",
     "TrunkConfig",
     "load_config",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.places import SHARED
-from tests.tools.test_commands import MICRO, command
 
 DATA = SHARED / "data"
+from tests.tools.test_commands import MICRO, command
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA}")
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {D
         ("rgbflow/train", "rgbflow/test", 60),
         ("crackvid, list_file: {root}/crackvid/train.txt", "crackvid, list_file: {root}/crackvid/val.txt", 60),
         (
-            "crackvid, thermal: D, list_file: {root}/crackvid/train.txt",
-            "crackvid, thermal: D, list_file: {root}/crackvid/val.txt",
+            "crackvid, folders: {{thermal: D}}, list_file: {root}/crackvid/train.txt",
+            "crackvid, folders: {{thermal: D}}, list_file: {root}/crackvid/val.txt",
             60,
         ),
     ],
