@@ -171,7 +171,8 @@ class TrainConfig:
     best_metric: Literal["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"] = "S"
     """metric on the validation sets that chooses checkpoints/best.pt"""
     resume: str = "auto"
-    """auto: go on from the newest checkpoint in output, if any; never: start anew in an empty output; or a file"""
+    """auto: go on from the newest checkpoint in output, if any; previous: the same, passing over damaged ones; never:
+    start anew in an empty output; or a file"""
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""

@@ -83,4 +83,3 @@ def build_rule(config: RuleConfig) -> Rule:
             f"engine.gradient_rule.options: {config.name} does not take {config.options}: {error}"
         ) from None
     return rule
-
