@@ -1,4 +1,4 @@
-"""Registries: the names a config may use for models, encoders, adapters and losses."""
+"""Registries: the names a config may use for models, encoders, adapters, losses and gradient rules."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ MODELS = Registry("model")
 ENCODERS = Registry("encoder")
 ADAPTERS = Registry("adapter")
 LOSSES = Registry("loss")
+RULES = Registry("gradient rule")
 
 
 def import_user_modules(modules: Iterable[str]) -> None:

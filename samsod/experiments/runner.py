@@ -16,7 +16,7 @@ from types import FrameType
 
 from samsod.config import to_yaml
 from samsod.engine.checkpoint import newest
-from samsod.engine.trainer import FINISHED
+from samsod.engine.run_state import read_state
 from samsod.experiments.plan import Run
 from samsod.utils.errors import EXIT_USER_ERROR, UserError
 from samsod.utils.files import write_text
@@ -208,9 +208,8 @@ def _finish(job: _Job) -> float:
 
 def _is_trained(run: Run) -> bool:
     """Whether training came to its end; asked to stop, train_net.py exits with 0 too."""
-    path = run.folder / "log.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return any(f" {FINISHED} at step " in line for line in lines[-1:])
+    state = read_state(run.folder)
+    return state is not None and state.state == "finished"
 
 
 def _where(run: Run) -> str:

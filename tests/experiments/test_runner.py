@@ -26,7 +26,7 @@ signal.signal(signal.SIGTERM, save)
 with (folder.parents[1] / "calls.txt").open("a") as calls: calls.write(f"{folder.parent.name}\\n")
 {body}
 (folder / "checkpoints" / "step_00000002.pt").write_text("done")
-(folder / "log.txt").write_text("2026-01-01 00:00:00 finished at step 2; results are in it")
+(folder / "state.json").write_text('{"state": "finished", "step": 2, "steps": 2}')
 """
 TEST = """
 import json, pathlib, sys

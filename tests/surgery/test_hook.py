@@ -1,132 +1,24 @@
-"""Against a literal loop of Eq. 14-16 and against torchjd, on rows of every kind; the hook against autograd."""
+"""The gradient hook against autograd, alone and on ranks."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from samsod.config import RuleConfig
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
-from samsod.surgery.hook import (
-    Diagnostics,
-    GradientHook,
-    gradient_ratio,
-    gram_matrix,
-    merge_rows,
-    pcgrad_weights,
-    random_orders,
-    sum_weights,
-)
+from samsod.registry import RULES
+from samsod.surgery.hook import GradientHook, MergedStep, gram_matrix
+from samsod.surgery.rules.pcgrad import random_orders
+from samsod.surgery.rules.rule import RuleContext
+from samsod.surgery.rules.sum import Sum
+from samsod.utils import distributed
 from tests.ranks import run_ranks
-
-torchjd = pytest.importorskip("torchjd.aggregation", reason="torchjd is in the test extra")
-
-
-def rows_of(kind: str, count: int) -> Tensor:
-    torch.manual_seed(count)
-    rows = torch.randn(count, 40, dtype=torch.float64)
-    if kind == "conflicting":
-        rows = rows - 1.5 * rows.mean(0) * torch.arange(count).double().view(-1, 1)
-        rows[1:] -= 0.8 * rows[0]
-    elif kind == "parallel":
-        rows = rows[:1] * torch.linspace(1, 3, count, dtype=torch.float64).view(-1, 1)
-    elif kind == "opposite":
-        rows = rows[:1] * torch.tensor([1.0, -2.0, 0.5][:count], dtype=torch.float64).view(-1, 1)
-    elif kind == "zero":
-        rows[count // 2] = 0
-        rows[-1] -= 2 * rows[0]
-    elif kind == "rank_deficient":
-        rows[-1] = -0.7 * rows[0] - (rows[1] if count > 2 else 0)
-    return rows
-
-
-def literal_pcgrad(rows: Tensor, orders: list[list[int]]) -> Tensor:
-    """Eq. 14-16 as written: cosine, projection, mean."""
-    changed = []
-    for i, order in enumerate(orders):
-        current = rows[i].clone()
-        for j in order:
-            if current @ rows[j] < 0:
-                current = current - (current @ rows[j]) / rows[j].norm() ** 2 * rows[j]
-        changed.append(current)
-    return torch.stack(changed).sum(0) / len(rows)
-
-
-KINDS = ("random", "conflicting", "parallel", "opposite", "zero", "rank_deficient")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", [2, 3])
-def test_pcgrad_equals_the_literal_loop_in_every_order(kind: str, count: int) -> None:
-    rows = rows_of(kind, count)
-    others = [[j for j in range(count) if j != i] for i in range(count)]
-    for orders in itertools.product(*(list(itertools.permutations(o)) for o in others)):
-        merged, _ = merge_rows(rows, pcgrad_weights, orders)
-        torch.testing.assert_close(merged, literal_pcgrad(rows, [list(o) for o in orders]), rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", [2, 3])
-def test_pcgrad_equals_torchjds(kind: str, count: int) -> None:
-    """torchjd sums where Eq. 16 takes the mean; its random order is replayed here."""
-    rows = rows_of(kind, count)
-    torch.manual_seed(7)
-    theirs = torchjd.PCGrad()(rows) / count
-    torch.manual_seed(7)
-    orders = [[j for j in torch.randperm(count).tolist() if j != i] for i in range(count)]
-    ours, _ = merge_rows(rows, pcgrad_weights, orders)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-
-
-def test_rows_without_conflict_are_averaged() -> None:
-    rows = rows_of("random", 3).abs()
-    merged, _ = merge_rows(rows, pcgrad_weights, random_orders(3, "x"))
-    torch.testing.assert_close(merged, rows.mean(0))
-
-
-def test_two_rows_do_not_conflict_after_surgery() -> None:
-    rows = rows_of("conflicting", 2)
-    assert rows[0] @ rows[1] < 0
-    merged, _ = merge_rows(rows, pcgrad_weights, [[1], [0]])
-    assert (rows @ merged > -1e-9).all()
-
-
-def test_scaling_all_rows_scales_the_result() -> None:
-    rows, orders = rows_of("conflicting", 3), random_orders(3, "x")
-    merged, _ = merge_rows(rows, pcgrad_weights, orders)
-    scaled, _ = merge_rows(rows * 4096, pcgrad_weights, orders)
-    torch.testing.assert_close(scaled, merged * 4096)
-
-
-def test_three_conflicting_rows_depend_on_the_order() -> None:
-    rows = rows_of("conflicting", 3)
-    results = [merge_rows(rows, pcgrad_weights, random_orders(3, str(key)))[0] for key in range(12)]
-    assert any(not torch.allclose(results[0], other) for other in results)
-
-
-def test_sum_is_the_plain_gradient_and_one_row_needs_no_surgery() -> None:
-    rows = rows_of("conflicting", 3)
-    torch.testing.assert_close(merge_rows(rows, sum_weights, [[], [], []])[0], rows.sum(0))
-    assert torch.equal(merge_rows(rows[:1], pcgrad_weights, [[]])[0], rows[0])
-
-
-def test_gram_matrix_is_float64_and_chunked_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", 7)
-    rows = torch.randn(3, 40) * 1e20  # overflows float32
-    gram = gram_matrix(rows)
-    assert gram.dtype == torch.float64 and gram.isfinite().all()
-    torch.testing.assert_close(gram, rows.double() @ rows.double().T)
-
-
-def test_orders_come_from_the_key_alone() -> None:
-    torch.manual_seed(0)
-    first = random_orders(3, "0/5/decoder")
-    torch.manual_seed(1)
-    assert random_orders(3, "0/5/decoder") == first
-    assert len({str(random_orders(3, f"0/{step}/decoder")) for step in range(40)}) == 8
-    assert all(sorted(order) == [j for j in range(3) if j != i] for i, order in enumerate(first))
+from tests.surgery.literal import literal_pcgrad
 
 
 class Toy(nn.Module):
@@ -180,18 +72,98 @@ def gradients(model: Toy) -> list[Tensor]:
     return [torch.cat([p.grad.flatten() for p in group.parameters if p.grad is not None]) for group in model.groups()]
 
 
+def detached(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def backward(hook: GradientHook, losses: Mapping[str, Tensor], step: int) -> MergedStep:
+    hook.clear()
+    hook.accumulate(losses)
+    return hook.merge(step, detached(losses))
+
+
 def test_hook_fills_every_gradient_with_its_groups_merged_one() -> None:
     model = Toy()
-    hook = GradientHook(model.groups(), "pcgrad", seed=0)
+    hook = GradientHook(model.groups(), RuleConfig("pcgrad"), seed=0)
     for step in range(3):  # no gradient may leak from one step into the next
-        hook.backward(model.losses(batch_of(6)), step)
+        backward(hook, model.losses(batch_of(6)), step)
         for ours, expected in zip(gradients(model), reference_gradients(model, batch_of(6), step), strict=True):
             torch.testing.assert_close(ours, expected)
 
 
+def test_losses_and_figures_come_back_and_the_scale_is_not_in_the_diagnostics() -> None:
+    model = Toy()
+    hook = GradientHook(model.groups(), RuleConfig("sum"), seed=0, told=2)
+    plain = {}
+    for scale in (1.0, 1024.0):
+        hook.clear()
+        losses = model.losses(batch_of(6))
+        hook.accumulate({name: loss * scale for name, loss in losses.items()})
+        merged = hook.merge(0, detached(losses), torch.tensor([3.0, 4.0]), torch.tensor(scale))
+        assert merged.told.tolist() == [3, 4] and merged.finite == 1
+        assert merged.losses == detached(losses)
+        plain = plain or merged.diagnostics.grams
+        for name, gram in merged.diagnostics.grams.items():
+            torch.testing.assert_close(gram, plain[name])
+    hook.rows.by_group[0][0, 0] = float("inf")
+    assert hook.merge(1, detached(losses), torch.zeros(2)).finite == 0
+
+
+class Recorder:
+    """A rule that keeps what it is told."""
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight, self.seen = weight, 0
+        self.contexts: list[RuleContext] = []
+
+    def weights(self, gram: Tensor, context: RuleContext) -> Tensor:
+        assert gram.dtype == torch.float64 and gram.shape == (len(context.losses),) * 2
+        self.contexts.append(context)
+        self.seen += 1
+        return torch.full((len(gram),), self.weight * self.seen)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+def test_every_group_has_a_rule_of_its_own_which_is_told_step_group_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULES, "_entries", {**RULES._entries, "recorder": Recorder})
+    model, config = Toy(), RuleConfig("recorder", {"weight": 2.0})
+    hook = GradientHook(model.groups(), config, seed=7)
+    losses = model.losses(batch_of(6))
+    backward(hook, losses, 5)
+    for group in model.groups():
+        rule = hook.rules[group.name]
+        assert isinstance(rule, Recorder) and len(rule.contexts) == 1
+        (context,) = rule.contexts
+        assert (context.step, context.group, context.seed) == (5, group.name, 7)
+        assert dict(context.losses) == {name: losses[name].detach() for name in group.losses}
+        assert list(context.losses) == list(group.losses)
+    again = GradientHook(model.groups(), config, seed=7)
+    again.load_state_dict(hook.state_dict())
+    for one in (hook, again):
+        backward(one, model.losses(batch_of(6)), 6)
+    assert again.state_dict() == hook.state_dict() == {name: {"seen": 2} for name in hook.rules}
+    assert torch.equal(again.merged, hook.merged)
+
+
+def test_one_row_needs_no_surgery_and_weights_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Toy()
+    groups = ParameterGroups(group._replace(losses=("fusion",)) for group in model.groups())
+    hook = GradientHook(groups, RuleConfig("pcgrad"), seed=0)
+    backward(hook, {"fusion": model.losses(batch_of(6))["fusion"]}, 0)
+    assert torch.equal(hook.merged, torch.cat([rows[0] for rows in hook.rows.by_group]))
+    monkeypatch.setattr(Sum, "weights", lambda self, gram, context: torch.ones(1))
+    with pytest.raises(ValueError, match=r"Sum: expected 2 weights for the group rgb_adapter, found the shape \[1\]"):
+        backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+
+
 def test_sum_rule_is_the_gradient_of_the_total_loss() -> None:
     model = Toy()
-    GradientHook(model.groups(), "sum", seed=0).backward(model.losses(batch_of(6)), 0)
+    backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
     expected = torch.autograd.grad(sum(model.losses(batch_of(6)).values()), list(model.parameters()))  # type: ignore[arg-type]
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
@@ -199,24 +171,22 @@ def test_sum_rule_is_the_gradient_of_the_total_loss() -> None:
 
 def test_accumulated_micro_batches_equal_one_batch() -> None:
     model, batch = Toy(), batch_of(8)
-    hook = GradientHook(model.groups(), "pcgrad", seed=0)
-    hook.backward(model.losses(batch), 4)
+    hook = GradientHook(model.groups(), RuleConfig("pcgrad"), seed=0)
+    backward(hook, model.losses(batch), 4)
     whole = gradients(model)
-    hook.buffer.zero_()
+    hook.clear()
     for part in batch.chunk(4):
         hook.accumulate({name: loss / 4 for name, loss in model.losses(part).items()})
-    hook.merge(4)
+    hook.merge(4, detached(model.losses(batch)))
     for ours, expected in zip(gradients(model), whole, strict=True):
         torch.testing.assert_close(ours, expected)
 
 
 def hook_on_ranks(world_size: int) -> dict[str, list[Tensor]]:
     """Each rank's share of the batch through the hook; also surgery on every rank and averaging after."""
-    from samsod.utils import distributed
-
     model, batch = Toy(), batch_of(8)
     share = batch.chunk(world_size)[distributed.rank()]
-    GradientHook(model.groups(), "pcgrad", seed=0).backward(model.losses(share), 2)
+    backward(GradientHook(model.groups(), RuleConfig("pcgrad"), seed=0), model.losses(share), 2)
     wrong = reference_gradients(model, share, 2)
     for gradient in wrong:
         distributed.all_reduce_mean(gradient)
@@ -232,22 +202,12 @@ def test_ranks_equal_one_process_and_surgery_before_averaging_does_not() -> None
     assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(ranks[0]["wrong"], expected, strict=True))
 
 
-def test_diagnostics() -> None:
-    rows = torch.tensor([[3.0, 0.0], [0.0, 4.0], [-1.0, 0.0]])
-    diagnostics = Diagnostics({"decoder": gram_matrix(rows) * 4.0}, {"decoder": ("fusion", "rgb", "thermal")}, 2.0)
-    figures = diagnostics.read()["decoder"]
-    assert figures.norms == {"fusion": 3.0, "rgb": 4.0, "thermal": 1.0}
-    assert figures.cosines == {"fusion-rgb": 0.0, "fusion-thermal": -1.0, "rgb-thermal": 0.0}
-    assert diagnostics.conflicts()["decoder"].item() == pytest.approx(1 / 3)
-    assert figures.total_norm == pytest.approx(20**0.5)
-
-
-def test_gradient_ratio_is_rgb_over_thermal() -> None:
-    grams = {"rgb_adapter": torch.eye(2).double() * 8, "thermal_adapter": torch.eye(2).double() * 2}
-    losses = {"rgb_adapter": ("fusion", "rgb"), "thermal_adapter": ("fusion", "thermal")}
-    figures = Diagnostics(grams, losses).read()
-    assert gradient_ratio(figures) == pytest.approx(2.0)
-    assert gradient_ratio({"decoder": figures["rgb_adapter"]}) is None
+def test_gram_matrix_is_float64_and_chunked_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", 7)
+    rows = torch.randn(3, 40) * 1e20  # overflows float32
+    gram = gram_matrix(rows)
+    assert gram.dtype == torch.float64 and gram.isfinite().all()
+    torch.testing.assert_close(gram, rows.double() @ rows.double().T)
 
 
 def test_groups_must_be_disjoint_and_cover_the_model() -> None:
