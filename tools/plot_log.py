@@ -22,7 +22,9 @@ def main() -> None:
     from samsod.drawing.runs import draw_runs
     from samsod.drawing.style import THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders
+    from samsod.evaluation.tables.text import check_metrics
 
+    check_metrics([args.metric])
     runs = name_folders("run", args.runs)
     default = "curves.png" if args.figure == "all" else f"{args.figure}.png"
     path = args.output or next(iter(runs.values())) / default

@@ -13,12 +13,12 @@ from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
 from samsod.data.decoding.modality import read_thermal
 from samsod.data.sources.catalog import PairSet, Triplet
 from samsod.data.sources.folders import images_by_stem, some_of
-from samsod.drawing.choice import Place, check_metrics, find_images, image_metric, ranked_images
+from samsod.drawing.choice import Place, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, MapSet, maps_folder, score_maps, score_pair
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.evaluation.tables.text import is_better_when_smaller
+from samsod.evaluation.tables.text import check_metrics, is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
 
 INPUTS = ("RGB", "thermal", "truth")

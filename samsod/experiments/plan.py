@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from samsod.config import Config, load_config
 from samsod.config.yaml_tree import Faults, build, read_tree
+from samsod.evaluation.tables.reported import reported_row, reported_rows
+from samsod.evaluation.tables.text import check_metrics
 from samsod.utils.errors import UserError, nearest
 from samsod.utils.trees import flat
 
@@ -33,6 +35,13 @@ class RowConfig:
     reported: str = ""
     """the row of the paper's table it stands beside; empty: none"""
 
+    def check(self) -> Faults:
+        """Yields (key, message) for a name that is no folder's: the row's runs lie below it."""
+        if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.isprintable():
+            yield "name", f"expected a plain name without slashes, found {self.name!r}"
+        elif not self.name:
+            yield "name", "expected a name for the folder of its runs"
+
 
 @dataclass
 class TableConfig:
@@ -50,12 +59,18 @@ class TableConfig:
     """the rows, in order"""
 
     def check(self) -> Faults:
-        """Yields (key, message) for rows that cannot be told apart."""
+        """Yields (key, message) for rows that cannot be told apart, and for what cannot be shown of them."""
         names = [row.name for row in self.rows]
-        if not names or not all(names):
-            yield "rows", "expected at least one row, each with a name"
         if len(set(names)) < len(names):
             yield "rows", f"expected a name of its own for every row, found {', '.join(names)}"
+        if not self.metrics:
+            yield "metrics", "expected at least one"
+        yield from _told_by(check_metrics, self.metrics, key="metrics")
+        beside = [row.reported for row in self.rows if row.reported]
+        unknown = list(_told_by(reported_rows, self.reported, key="reported")) if beside or self.reported else []
+        yield from unknown
+        for name in beside * (not unknown):
+            yield from _told_by(reported_row, self.reported, name, key="rows")
 
 
 @dataclass(frozen=True)
@@ -144,7 +159,7 @@ def read_table(path: Path) -> TableConfig:
     """
     faults: list[str] = []
     tree = read_tree(path, faults)
-    if "rows" not in tree.value:
+    if not ("rows" in tree.value and tree.value["rows"].value):
         raise UserError(f"{path}: not a table: it has no rows; expected a file like configs/experiments/table3.yaml")
     table = build(TableConfig, tree, faults)
     if faults:
@@ -189,6 +204,14 @@ def plan_runs(
     if faults:
         raise UserError("\n".join(dict.fromkeys(faults)))
     return runs
+
+
+def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faults:
+    """What a check that raises has to say, as a fault of the key."""
+    try:
+        check(*arguments)
+    except UserError as error:
+        yield key, str(error)
 
 
 def _in(key: str, settings: Sequence[str]) -> bool:

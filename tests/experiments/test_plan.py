@@ -72,8 +72,38 @@ def test_all_faults_at_once(plan: Plan, table_file: Path) -> None:
 def test_seed_and_output_are_not_the_overrides_business(plan: Plan, table_file: Path) -> None:
     with pytest.raises(UserError, match=r"^seed is every run's own: use --seeds\noutput is .* --output$"):
         plan("seed=7", "output=x")
+    table_file.write_text("rows: []\n")
+    with pytest.raises(UserError, match=r"table9\.yaml: not a table: it has no rows"):
+        read_table(table_file)
     with pytest.raises(UserError, match=r"base\.yaml: not a table: it has no rows"):
         read_table(table_file.parent / "base.yaml")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", ".hidden", "..", "", "two\\nlines", "/etc"])
+def test_a_rows_name_cannot_leave_the_output_folder(name: str, table_file: Path) -> None:
+    table_file.write_text(f'rows: [{{name: "{name}", config: base.yaml}}]\n')
+    with pytest.raises(UserError, match=r"^.*table9\.yaml:1: rows\.0\.name: expected a .*name") as caught:
+        read_table(table_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_table_cannot_show_is_found_before_anything_runs(table_file: Path) -> None:
+    def told(text: str) -> list[str]:
+        table_file.write_text(text)
+        with pytest.raises(UserError) as caught:
+            read_table(table_file)
+        return [line.partition(": ")[2] for line in str(caught.value).splitlines()]
+
+    row, none = "{name: a, config: base.yaml, reported: %s}", '""'
+    (metric,) = told(f"metrics: [S, maxG]\nrows: [{row % none}]\n")
+    assert metric.startswith("metrics: no metric is called 'maxG' (did you mean 'maxF'?); known: S")
+    (table,) = told(f"reported: tabel3\nrows: [{row % 'x'}, {row.replace('a,', 'b,') % 'y'}]\n")
+    assert table.startswith("reported: the paper has no 'tabel3' (did you mean 'table3'?)")
+    (beside,) = told(f"reported: table1\nrows: [{row % 'SAMSOD-lrge'}]\n")
+    assert beside.startswith("rows: the paper's table1 has no 'SAMSOD-lrge' (did you mean 'SAMSOD-large'?)")
+    (unnamed,) = told(f"rows: [{row % 'SAMSOD-large'}]\n")
+    assert unnamed.startswith("reported: the paper has no ''; known: table1")
+    assert told(f"metrics: []\nrows: [{row % none}]\n") == ["metrics: expected at least one"]
 
 
 def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:

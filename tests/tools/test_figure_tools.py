@@ -56,6 +56,7 @@ def test_plot_log(tmp_path: Path, tool: Tool) -> None:
     fault(tool("plot_log", tmp_path / "nowhere"), "metrics.jsonl: no such file")
     fault(tool("plot_log", run, "--output", tmp_path / "a.gif"), "a.gif", ".png, .pdf, .svg")
     fault(tool("plot_log", run, "--figure", "cosine"), "invalid choice: 'cosine'")
+    fault(tool("plot_log", run, "--metric", "maxG"), "no metric is called 'maxG' (did you mean 'maxF'?)")
     assert not (tmp_path / "a.gif").exists()
 
 
