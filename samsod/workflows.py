@@ -48,7 +48,7 @@ def train(config: Config, device: torch.device) -> Trainer:
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
-    stems = " ".join(triplet.stem for triplet in dataset.triplets)
+    stems = " ".join(pair.stem for pair in dataset.pairs)
     data_id = hashlib.sha256(stems.encode()).hexdigest()
     trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
     for remark in remarks:
@@ -65,7 +65,7 @@ def test(config: Config, device: torch.device, checkpoint: str, output: Path) ->
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets, remarks = scored_sets(config.data.test, config.data, "data.test")
+    sets, remarks = scored_sets(config.data.test, config, "data.test")
     model = load_model(config, content, checkpoint)
     if remarks and distributed.is_main():
         output.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ def main() -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="folder with RGB, T and GT; default: generated scenes")
     parser.add_argument("--split", default="", choices=("train", "test"), help="part of --root, if it has parts")
+    parser.add_argument("--modalities", nargs="+", default=["rgb", "thermal"], metavar="NAME", help="images of --root")
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 352, 128], metavar="N", help="target sizes")
     parser.add_argument("--pairs", type=int, default=24, metavar="N", help="how many pairs, evenly chosen")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is taken")
@@ -29,12 +30,12 @@ def main() -> None:
     import_pillow()  # before anything is made
     with tempfile.TemporaryDirectory() as folder:
         if args.root:
-            found = find_set(DatasetConfig(root=args.root, split=args.split), "").triplets
+            found = find_set(DatasetConfig(root=args.root, split=args.split), "", args.modalities).pairs
             count = min(args.pairs, len(found))
-            triplets = [found[i * len(found) // count] for i in range(count)]
+            pairs = [found[i * len(found) // count] for i in range(count)]
         else:
-            triplets = make_scenes(Path(folder) / "scenes", args.pairs)
-        sets = {"as they are": triplets, "1280x960": enlarge(triplets, Path(folder) / "large")}
+            pairs = make_scenes(Path(folder) / "scenes", args.pairs)
+        sets = {"as they are": pairs, "1280x960": enlarge(pairs, Path(folder) / "large")}
         print(run(sets, args.sizes, args.rounds, args.workers))
 
 

@@ -1,4 +1,4 @@
-"""Checks data sets: `python tools/check_data.py --root DIR [--set NAME] [--thermal FOLDER] [--json] ...`."""
+"""Checks data sets: `python tools/check_data.py --root DIR [--set NAME] [--folder NAME=FOLDER] [--json]`."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a 
 Faults make a set unusable, and the tool exits with 2 and one line for each: a folder or a partner that is missing, a
 file that cannot be read, a mask that is none, images of a pair that differ in size. (data.skip_bad=true trains and
 tests without such pairs.) Notes do not: another number of pairs than published, a part that is not there, RGB images
-that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of the second
-modality that differ in kind, empty masks, foreground strokes outside the labelled region."""
+that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of a modality
+that differ in kind, empty masks, foreground strokes outside the labelled region."""
 
 
 def main() -> None:
@@ -22,23 +22,33 @@ def main() -> None:
     parser = OneLineParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data sets, or one set's")
     parser.add_argument("--set", default="", metavar="NAME", help="the one family to look for, e.g. vt5000 or folders")
-    parser.add_argument("--thermal", default="", metavar="FOLDER", help="folder of the second modality, e.g. D")
+    parser.add_argument(
+        "--folder",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="the folder of a modality's images, e.g. thermal=infra or polar=P; of others the usual names are tried",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--processes", type=natural, default=0, metavar="N", help="processes that read; 0: all cores")
     args = parser.parse_args()
-    from samsod.config.data_schema import ThermalConfig
+    from samsod.config.data_schema import DataConfig
     from samsod.data.checking.check import check_set
-    from samsod.data.checking.report import HEADING, as_json, faults_of, notes_of, table_rows
+    from samsod.data.checking.report import as_json, faults_of, notes_of, table
     from samsod.data.sources.recognise import recognise
     from samsod.evaluation.tables.text import text_table
     from samsod.utils.progress import progress
 
-    found = recognise(args.root, args.set, args.thermal)
-    checked = [check_set(one, ThermalConfig(), args.processes, progress) for one in found.sets]
+    named = [item.partition("=") for item in args.folder]
+    if wrong := [name for name, _, folder in named if not (name and folder)]:
+        raise UserError(f"--folder {wrong[0]}: expected NAME=FOLDER")
+    found = recognise(args.root, args.set, {name: folder for name, _, folder in named})
+    checked = [check_set(one, DataConfig(), args.processes, progress) for one in found.sets]
     if args.json:
         print(json.dumps(as_json(found, checked), indent=1))
     else:
-        print(text_table(HEADING, table_rows(checked), left=2))
+        print(text_table(*table(checked), left=2))
         for note in notes_of(found, checked):
             print(f"note: {note}")
     faults = faults_of(found, checked)

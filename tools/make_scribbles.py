@@ -17,6 +17,9 @@ def main() -> None:
     parser.add_argument(
         "--width", type=int, metavar="PX", help="of the strokes (default: a hundredth of the image's shorter side)"
     )
+    parser.add_argument(
+        "--modalities", nargs="+", default=["rgb", "thermal"], metavar="NAME", help="of the images beside the masks"
+    )
     args = parser.parse_args()
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
@@ -30,7 +33,7 @@ def main() -> None:
 
     shown = progress(masks, len(masks), "scribbling")
     foreground, labelled = scribbles.make_scribbles(shown, args.output, args.seed, args.width)
-    config, pairs = scribbles.as_config(args.gt, args.output)
+    config, pairs = scribbles.as_config(args.gt, args.output, args.modalities)
     rows = [(path.stem, scribbles.overlays(path, args.output, pairs)) for path in masks[:: -(-len(masks) // 12)]]
     write_png(args.output / "scribbles.png", contact_sheet(rows, ("image", "truth")))
     print(f"{len(masks)} masks: {labelled:.2%} of the pixels labelled, {foreground:.2%} foreground")

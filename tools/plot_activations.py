@@ -12,15 +12,19 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
     parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
     parser.add_argument("--images", nargs="+", metavar="STEM", default=[], help="pairs of data.test, by file name")
-    parser.add_argument("--rgb", metavar="FILE", type=Path, help="an RGB image of your own instead")
-    parser.add_argument("--thermal", metavar="FILE", type=Path, help="and its thermal image")
+    parser.add_argument("--pair", nargs="+", metavar="MODALITY=FILE", help="your own: rgb=a.jpg thermal=a.png")
     parser.add_argument("--blocks", nargs="+", type=int, default=[], metavar="N", help="default: each stage's last one")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     config, args = parse_config(parser)
-    if bool(args.images) == bool(args.rgb):
-        parser.error("expected either --images STEM ... or --rgb FILE --thermal FILE")
+    if bool(args.images) == bool(args.pair):
+        parser.error("expected either --images STEM ... or --pair MODALITY=FILE ...")
+    files = {name: Path(file) for name, _, file in (item.partition("=") for item in args.pair or ())}
+    if args.pair and list(files) != config.model.modalities:
+        parser.error(
+            f"--pair: expected a file of each modality in order: {'=FILE '.join(config.model.modalities)}=FILE"
+        )
     from samsod.data.selection import scored_sets
-    from samsod.drawing.activations import activation_mosaics, named_pairs, read_pair
+    from samsod.drawing.activations import activation_mosaics, named_examples, read_example
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import PAGE, THEMES, check_picture
     from samsod.engine.checkpoint import load_checkpoint
@@ -29,13 +33,13 @@ def main() -> None:
 
     check_picture(args.output)
     with launch(config) as device:
-        if args.rgb:
-            pairs = [read_pair(args.rgb, args.thermal, config.data)]
+        if files:
+            examples = [read_example(files, config.data)]
         else:
-            sets = scored_sets(config.data.test, config.data, "data.test").sets
-            pairs = named_pairs(sets, args.images, config.data)
+            sets = scored_sets(config.data.test, config, "data.test").sets
+            examples = named_examples(sets, args.images, config.data)
         model = load_model(config, load_checkpoint(args.checkpoint), args.checkpoint).to(device)
-        mosaics = activation_mosaics(model, pairs, args.blocks, config.data)
+        mosaics = activation_mosaics(model, examples, args.blocks, config.data)
     draw_mosaics(mosaics, args.output, THEMES[args.theme], PAGE)
     print(f"drawn: {args.output}")
 

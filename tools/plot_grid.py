@@ -11,7 +11,7 @@ def main() -> None:
     """Chooses the images, reads and scores every method's maps of them and draws the grid."""
     args = parse_arguments()
     from samsod.config import load_config
-    from samsod.config.data_schema import DatasetConfig
+    from samsod.config.data_schema import DataConfig, DatasetConfig
     from samsod.data.sources.catalog import find_set
     from samsod.drawing.choice import RULES, find_images
     from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
@@ -26,29 +26,32 @@ def main() -> None:
     check_metrics(args.scores)
     if args.config:
         config = load_config(args.config)
-        sets = [find_set(item, config.data.root) for item in config.data.test]
+        data = config.data
+        sets = [find_set(item, data.root, args.modalities or config.model.modalities) for item in data.test]
     else:
         named = name_folders("--data", args.data)
-        sets = [find_set(DatasetConfig(root=str(path), name=name), "") for name, path in named.items()]
+        data, modalities = DataConfig(), args.modalities or ["rgb", "thermal"]
+        sets = [find_set(DatasetConfig(root=str(path), name=name), "", modalities) for name, path in named.items()]
     maps = find_method_maps(name_folders("--pred", args.pred), sets)
     if args.images:
-        places = [(dataset, triplet.stem) for dataset, triplet in find_images(sets, args.images)]
+        places = [(dataset, pair.stem) for dataset, pair in find_images(sets, args.images)]
     else:
         rule = next(rule for rule in RULES if getattr(args, rule) is not None)
         places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
     samples = read_samples(sets, places, maps, "wF" in args.scores)
-    draw_mosaics(grid_mosaics(samples, args.scores, args.width), args.output, THEMES[args.theme], args.width)
+    draw_mosaics(grid_mosaics(samples, args.scores, args.width, data), args.output, THEMES[args.theme], args.width)
     print(f"drawn: {args.output}")
 
 
 def parse_arguments() -> Namespace:
     """The command line."""
     parser = OneLineParser(
-        description="Draws RGB, thermal, truth and the maps of any methods (the paper's Fig. 7-10), scores below."
+        description="Draws all images, the truth and the maps of any methods (the paper's Fig. 7-10), scores below."
     )
     add = parser.add_argument
     add("--data", nargs="+", action="extend", metavar="NAME=DIR", help="a data set's folder, with RGB, T and GT in it")
     add("--config", metavar="FILE", help="or a run's config: its data.test")
+    add("--modalities", nargs="+", metavar="NAME", help="images to draw; default: rgb thermal, or the config's")
     add("--pred", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a method's saliency maps")
     add("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
     which = parser.add_mutually_exclusive_group(required=True)

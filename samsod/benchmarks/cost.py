@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from torch import nn
+from torch import Tensor, nn
 
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
@@ -33,11 +33,29 @@ def attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def count_macs(model: SaliencyModel, image_size: int) -> dict[str, Counter[str]]:
     """Multiply-adds of one forward pass on one pair, by operator, for every module name ("" is the whole model)."""
     image = torch.zeros(1, 3, image_size, image_size, device=next(model.parameters()).device)
-    analysis = FlopCountAnalysis(model, (image, image)).set_op_handle(ATTENTION, attention_macs)
+    images = (image,) * len(model.modalities)
+    analysis = FlopCountAnalysis(_Positional(model), images).set_op_handle(ATTENTION, attention_macs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, and what torch says of its own jit
-        return analysis.by_module_and_operator()
+        macs = analysis.by_module_and_operator()
+    inside = f"{_Positional.PREFIX}."
+    return {"": macs[_Positional.PREFIX]} | {
+        name.removeprefix(inside): counts for name, counts in macs.items() if name.startswith(inside)
+    }
+
+
+class _Positional(nn.Module):
+    """A model as fvcore's tracer can call it: tensors in, a tensor out."""
+
+    PREFIX = "model"
+
+    def __init__(self, model: SaliencyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.model(dict(zip(self.model.modalities, images, strict=True))).logits()
 
 
 def cost(model: SaliencyModel, image_size: int) -> dict[str, Any]:

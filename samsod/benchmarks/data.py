@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -23,12 +22,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from samsod.config.data_schema import DataConfig
+from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.augment import draw
-from samsod.data.dataset import PairDataset, Sample, SampleKey, read_images
-from samsod.data.decoding.images import Bytes, cv2
+from samsod.data.dataset import PairDataset, Sample, SampleKey
+from samsod.data.decoding.images import Bytes, as_bytes, cv2
 from samsod.data.loader import eval_loader, make_frugal
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.pair_images import read_images
+from samsod.data.sources.catalog import Pair, PairSet, find_set
+from samsod.data.sources.modalities import settings_of
 from samsod.data.synthetic.demo_set import encoded, write_scene
 from samsod.data.synthetic.scenes import make_scene
 from samsod.data.transforms import Factors
@@ -47,11 +48,8 @@ class Speed(NamedTuple):
     wall: float
 
 
-class Difference(NamedTuple):
-    """Mean absolute difference of both images between two pipelines, in units of 0 to 1."""
-
-    rgb: float
-    thermal: float
+Difference = dict[str, float]
+"""By modality, the mean absolute difference of its images between two pipelines, in units of 0 to 1."""
 
 
 class PillowDataset(Dataset[Sample]):
@@ -76,12 +74,15 @@ class PillowDataset(Dataset[Sample]):
     def __getitem__(self, key: SampleKey | int) -> Sample:
         """The sample; see `PairDataset`."""
         key = key if isinstance(key, SampleKey) else SampleKey(0, key)
-        drawn = draw(self.ours.data.augment, np.random.default_rng([self.ours.seed, key.epoch, key.index]))
-        triplet = self.ours.triplets[key.index]
-        truth = import_pillow().open(triplet.ground_truth).convert("L")
+        rng = np.random.default_rng([self.ours.seed, key.epoch, key.index])
+        factors = draw(self.ours.data.augment, self.ours.modalities, rng).factors
+        pair = self.ours.pairs[key.index]
+        truth = import_pillow().open(pair.ground_truth).convert("L")
         return {
-            "rgb": self._image(triplet.rgb, drawn.rgb, normalize=True),
-            "thermal": self._image(triplet.thermal, drawn.thermal, self.ours.data.thermal.normalize),
+            **{
+                name: self._image(path, factors[name], bool(self.ours.modalities[name].normalize))
+                for name, path in pair.images.items()
+            },
             "ground_truth": _scaled(np.asarray(self._resize(truth))[..., None]),
             "index": key.index,
         }
@@ -117,20 +118,17 @@ def import_pillow() -> ModuleType:
     return Image
 
 
-def make_scenes(folder: Path, count: int) -> list[Triplet]:
+def make_scenes(folder: Path, count: int) -> list[Pair]:
     """Generated pairs of 640×640 pixels, written below `folder`."""
-    for name in ("RGB", "T", "GT"):
-        (folder / name).mkdir(parents=True)
     for index in range(count):
         write_scene(folder, f"{index:03d}", make_scene(0, 0, index, 640))
-    stems = [f"{index:03d}" for index in range(count)]
-    return [Triplet(s, folder / f"RGB/{s}.jpg", folder / f"T/{s}.jpg", folder / f"GT/{s}.png") for s in stems]
+    return list(find_set(DatasetConfig(root=str(folder)), "", ("rgb", "thermal")).pairs)
 
 
-def enlarge(triplets: Sequence[Triplet], folder: Path) -> list[Triplet]:
+def enlarge(pairs: Sequence[Pair], folder: Path) -> list[Pair]:
     """The same pairs at 1280×960 pixels, JPEG staying JPEG, written below `folder`."""
     folder.mkdir(parents=True)
-    return [_enlarged(triplet, folder) for triplet in triplets]
+    return [_enlarged(pair, folder) for pair in pairs]
 
 
 @contextmanager
@@ -175,13 +173,15 @@ def differences(dataset: PairDataset) -> tuple[Difference, Difference]:
     What the second leaves of the first is the order's doing.
     """
     straight, resized_first = PillowDataset(dataset), PillowDataset(dataset, is_resized_first=True)
-    sums = np.zeros((2, 2))
+    sums = np.zeros((2, len(dataset.modalities)))
     for index in range(len(dataset)):
         ours = dataset[index]
         for row, theirs in enumerate((straight[index], resized_first[index])):
-            sums[row] += [_difference(ours, theirs, "rgb", True), _difference(ours, theirs, "thermal", False)]
-    first, second = (sums / len(dataset)).tolist()
-    return Difference(*first), Difference(*second)
+            sums[row] += [
+                _difference(ours, theirs, name, bool(each.normalize)) for name, each in dataset.modalities.items()
+            ]
+    first, second = (dict(zip(dataset.modalities, row, strict=True)) for row in (sums / len(dataset)).tolist())
+    return first, second
 
 
 def loader_speeds(datasets: Sequence[Any], workers: int, samples: int) -> list[float]:
@@ -203,7 +203,7 @@ def loader_speeds(datasets: Sequence[Any], workers: int, samples: int) -> list[f
     return [passes * len(datasets[0]) / each for each in seconds.tolist()]
 
 
-def run(sets: Mapping[str, Sequence[Triplet]], sizes: Sequence[int], rounds: int, workers: Sequence[int]) -> str:
+def run(sets: Mapping[str, Sequence[Pair]], sizes: Sequence[int], rounds: int, workers: Sequence[int]) -> str:
     """Measures all and returns the report: Markdown tables.
 
     Args:
@@ -216,12 +216,12 @@ def run(sets: Mapping[str, Sequence[Triplet]], sizes: Sequence[int], rounds: int
     cv2.setNumThreads(0)
     alone = _table(
         *("pairs", "size", "ours/CPU s", "Pillow/CPU s", "ratio", "ours/s", "Pillow/s"),
-        *("RGB difference", "thermal difference"),
+        *(f"{name} difference" for name in next(iter(sets.values()))[0].images),
     )
     loaded = _table("pairs", "size", "workers", "ours/s", "Pillow/s", "ratio", "cached/s")
     with processes() as (ours, theirs):
-        for (name, triplets), size in itertools.product(sets.items(), sizes):
-            dataset = PairDataset([PairSet(name, tuple(triplets))], size, DataConfig(), augment=True, seed=0)
+        for (name, pairs), size in itertools.product(sets.items(), sizes):
+            dataset = PairDataset([PairSet(name, tuple(pairs))], size, DataConfig(), augment=True, seed=0)
             speeds = compare(dataset, rounds, ours, theirs)
             alone.append(f"| {name} | {size} | {_speeds(*speeds)} | {_differences(*differences(dataset))} |")
             for count in workers:
@@ -245,7 +245,7 @@ def _speeds(ours: Speed, theirs: Speed) -> str:
 
 
 def _differences(whole: Difference, ordered: Difference) -> str:
-    return f"{whole.rgb:.4f} ({ordered.rgb:.4f}) | {whole.thermal:.4f} ({ordered.thermal:.4f})"
+    return " | ".join(f"{value:.4f} ({ordered[name]:.4f})" for name, value in whole.items())
 
 
 def _loader_row(dataset: PairDataset, workers: int, rounds: int) -> str:
@@ -270,17 +270,21 @@ def _difference(ours: Sample, theirs: Sample, name: str, normalized: bool) -> fl
     return float((difference * _channels(imagenet.STD) if normalized else difference).mean())
 
 
-def _enlarged(triplet: Triplet, folder: Path) -> Triplet:
-    images = read_images(triplet, DataConfig().thermal)
-    large = {"rgb": images.rgb[..., ::-1], "thermal": images.thermal[..., ::-1], **images.maps}
-    paths: dict[str, Any] = {}
-    for name, image in large.items():
-        method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
-        suffix = getattr(triplet, name).suffix.lower()
-        paths[name] = folder / f"{triplet.stem}_{name}{suffix}"
-        enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)
-        paths[name].write_bytes(encoded(suffix, enlarged.astype(np.uint8, copy=False)))
-    return replace(triplet, **paths)
+def _enlarged(pair: Pair, folder: Path) -> Pair:
+    read = read_images(pair, {name: settings_of(name, DataConfig()) for name in pair.images})
+    images = {
+        name: _write_large(image[..., ::-1], pair.images[name], folder, name) for name, image in read.images.items()
+    }
+    maps = {name: _write_large(image, pair.maps[name], folder, name) for name, image in read.maps.items()}
+    return Pair(pair.stem, images, **maps)
+
+
+def _write_large(image: Bytes, source: Path, folder: Path, name: str) -> Path:
+    path = folder / f"{source.stem}_{name}{source.suffix.lower()}"
+    method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
+    enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)
+    path.write_bytes(encoded(path.suffix, as_bytes(enlarged)))
+    return path
 
 
 def _scaled(image: Bytes) -> torch.Tensor:

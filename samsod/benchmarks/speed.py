@@ -18,7 +18,7 @@ from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
 
 TIMED = (
-    "one forward pass of one RGB-T pair that lies on the device already, up to the final saliency map at the input's "
+    "one forward pass of one pair that lies on the device already, up to the final saliency map at the input's "
     "size; without reading, resizing or writing images"
 )
 
@@ -115,13 +115,15 @@ def speed_lines(speed: Speed) -> str:
 def _times(model: SaliencyModel, image_size: int, precision: str, count: int) -> Iterator[float]:
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    rgb, thermal = (torch.rand(1, 3, image_size, image_size, generator=generator).to(device) for _ in range(2))
+    images = {
+        name: torch.rand(1, 3, image_size, image_size, generator=generator).to(device) for name in model.modalities
+    }
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     for _ in range(count):
         started = time.perf_counter()
         with torch.inference_mode(), autocast(device, precision):
-            model(rgb, thermal).saliency()
+            model(images).saliency()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         yield time.perf_counter() - started

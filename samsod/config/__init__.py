@@ -1,6 +1,6 @@
 """The configuration: typed dataclasses, read from YAML files and the command line."""
 
-from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.config.schema import (
     AdapterConfig,
     Config,
@@ -22,9 +22,9 @@ __all__ = [
     "DatasetConfig",
     "EngineConfig",
     "LossConfig",
+    "ModalityConfig",
     "ModelConfig",
     "TestConfig",
-    "ThermalConfig",
     "TrainConfig",
     "TrunkConfig",
     "load_config",

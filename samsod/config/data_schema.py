@@ -14,8 +14,9 @@ class DatasetConfig:
     """One data set: a family of the catalog and where it lies."""
 
     family: str = "folders"
-    """folders (any RGB/T/GT tree), scribbles (the same with scribbles for masks), or a published set: vt5000, vt1000,
-    vt821, rgbts, nju2k, nlpr, nju2k_nlpr, stere, sip, neu_rsdds_aug"""
+    """folders (any tree with a folder for each modality and one of masks), scribbles (the same with scribbles for
+    masks), or a published set: vt5000, vt1000, vt821, rgbts, nju2k, nlpr, nju2k_nlpr, stere, sip, neu_rsdds_aug,
+    vdt2048"""
     split: Literal["", "train", "test"] = ""
     """which part, for families that have parts"""
     root: str = ""
@@ -24,10 +25,8 @@ class DatasetConfig:
     """what results call it; empty: the set's own name (VT5000)"""
     list_file: str = ""
     """text file with one stem a line that selects and orders the pairs; empty: all, by stem"""
-    rgb: str = ""
-    """folder of the RGB images under root; empty: the usual names are tried"""
-    thermal: str = ""
-    """folder of the thermal (or depth) images under root; empty: the usual names are tried"""
+    folders: dict[str, str] = field(default_factory=dict)
+    """by modality, the folder of its images under root; of those left out the usual names are tried"""
     ground_truth: str = ""
     """folder of the masks (of sets with scribbles: of the foreground strokes) under root; empty: the usual names are
     tried"""
@@ -43,7 +42,7 @@ class DatasetConfig:
 
 @dataclass
 class AugmentConfig:
-    """Photometric augmentation (SPEC 4): each factor is drawn uniformly from its range, for both modalities apart.
+    """Photometric augmentation (SPEC 4): each factor is drawn uniformly from its range, for every modality apart.
 
     A sample depends on seed, epoch and index alone, whatever the loader processes and ranks.
     """
@@ -59,23 +58,19 @@ class AugmentConfig:
     sharpness: list[float] = field(default_factory=lambda: [0.0, 3.0])
     """range of the sharpness factor"""
     flip: bool = False
-    """mirror both images and the truth left to right with probability one half (this and what follows: not in the
+    """mirror all images and the truth left to right with probability one half (this and what follows: not in the
     paper)"""
     crop: float = 1.0
-    """cut out a random part with sides of at least this share of the image's, the same of both images and the truth"""
+    """cut out a random part with sides of at least this share of the image's, the same of all images and the truth"""
     rotate: float = 0.0
-    """turn both images and the truth by up to so many degrees either way; the corners that come into view are black in
+    """turn all images and the truth by up to so many degrees either way; the corners that come into view are black in
     all of them"""
     multiscale: list[float] = field(default_factory=list)
     """factors on model.image_size, one of which is drawn for every batch and rounded to a multiple of 32 pixels, at
     least 64; empty: always the size itself"""
-    over_exposure: float = 0.0
-    """probability that a spot of the RGB image is burnt out"""
-    thermal_crossover: float = 0.0
-    """probability that a region of the thermal image loses its contrast, as where object and surroundings are equally
-    warm"""
     modality_dropout: float = 0.0
-    """probability that one of the two images, either with the same chance, is blanked: as if its file were black"""
+    """probability that one of the images, each with the same chance, is blanked as if its file were black; never the
+    only one"""
 
     def check(self) -> Faults:
         """Yields (key, message) for every range that is none."""
@@ -83,9 +78,8 @@ class AugmentConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
                 yield key, f"expected [low, high] with 0 <= low <= high, found {bounds}"
-        for key in ("over_exposure", "thermal_crossover", "modality_dropout"):
-            if not 0 <= getattr(self, key) <= 1:
-                yield key, f"expected a probability between 0 and 1, found {getattr(self, key)}"
+        if not 0 <= self.modality_dropout <= 1:
+            yield "modality_dropout", f"expected a probability between 0 and 1, found {self.modality_dropout}"
         if not 0 < self.crop <= 1:
             yield "crop", f"expected a share above 0, at most 1, found {self.crop}"
         if not 0 <= self.rotate <= 180:
@@ -95,14 +89,15 @@ class AugmentConfig:
 
 
 @dataclass
-class ThermalConfig:
-    """How the second modality is read, thermal or depth (SPEC 5): whatever is stored becomes 8 bits."""
+class ModalityConfig:
+    """How the images of one modality are read (SPEC 5): whatever is stored becomes 8 bits; and augmented on its own."""
 
-    normalize: bool = False
-    """standardise it like RGB; false only scales it to 0-1, as the released code does"""
-    scale: Literal["image", "fixed"] = "image"
-    """16-bit and floating-point images: stretch each from its own minimum to its maximum, or all alike from `range`;
-    8-bit ones stay as they are"""
+    normalize: bool | None = None
+    """standardise with ImageNet's statistics; false only scales to 0-1; null: standardise rgb alone, as the released
+    code does"""
+    scale: Literal["image", "fixed", "cut"] | None = None
+    """image: 16-bit and floating-point images are stretched, each from its own minimum to its maximum, 8-bit ones stay
+    as they are; fixed: all alike from `range`; cut: of 16 bits the upper 8; null: cut for rgb, image for the others"""
     range: list[float] = field(default_factory=list)
     """with scale fixed, the stored values that become 0 and 255, for 8 bits too; empty: all a 16-bit image can hold"""
     invert: bool = False
@@ -112,13 +107,21 @@ class ThermalConfig:
     count for the stretch"""
     fill: Literal["zero", "nearest"] = "zero"
     """what a pixel without a reading becomes: black (with invert too), or its nearest reading"""
+    over_exposure: float = 0.0
+    """when training, probability that a spot of the image is burnt out"""
+    crossover: float = 0.0
+    """when training, probability that a region of the image loses its contrast, as where object and surroundings are
+    equally warm"""
 
     def check(self) -> Faults:
-        """Yields (key, message) for a range that is none."""
+        """Yields (key, message) for every value out of range."""
         if self.range and not (len(self.range) == 2 and self.range[0] < self.range[1]):
             yield "range", f"expected [low, high] with low < high, found {self.range}"
         if self.range and self.scale != "fixed":
             yield "range", "counts only with scale fixed"
+        for key in ("over_exposure", "crossover"):
+            if not 0 <= getattr(self, key) <= 1:
+                yield key, f"expected a probability between 0 and 1, found {getattr(self, key)}"
 
 
 @dataclass
@@ -147,7 +150,8 @@ class DataConfig:
     cache_dir: str = ""
     """folder of the cache on disk, which may be deleted at any time between runs; empty: samsod in the user's cache
     folder"""
-    thermal: ThermalConfig = field(default_factory=ThermalConfig)
+    modalities: dict[str, ModalityConfig] = field(default_factory=dict)
+    """by name, how the images of a modality are read and augmented; those left out as usual"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def check(self) -> Faults:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
 from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, nearest
+
+RESERVED = ("fusion", "final", "encoder", "decoder", "ground_truth", "labelled", "guide", "index")
+"""Names of streams, parameter groups and entries of a batch, which no modality can have."""
 
 
 @dataclass
@@ -83,24 +87,41 @@ class ModelConfig:
     """a samsod checkpoint whose weights (only) training starts from"""
     image_size: int = 512
     """side of the square input in pixels, a multiple of 32"""
-    modalities: Literal["rgb-thermal", "rgb"] = "rgb-thermal"
-    """rgb leaves the thermal stream out (first row of the paper's Table III)"""
+    modalities: list[str] = field(default_factory=lambda: ["rgb", "thermal"])
+    """names of the images of a pair, one or more, in order; sizes and masks are those of the first. [rgb, thermal] and
+    [rgb, depth] are the paper's, [rgb] alone the first row of its Table III; others are free"""
     unimodal_supervision: bool = True
-    """decode and supervise the RGB and the thermal stream on their own too (Eq. 6, 7)"""
+    """decode and supervise every modality's stream on its own too (Eq. 6, 7)"""
     dense_prompt: bool = True
     """add SAM2's no-mask embedding before the decoder, as SAM2 does; the released code does not"""
     freeze_encoder: bool = True
-    """keep trunk and neck as they are; false trains them as a fourth parameter group"""
+    """keep trunk and neck as they are; false trains them as one more parameter group"""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
+        if not self.modalities:
+            yield "modalities", "expected one name or more"
+        for name in self.modalities:
+            if message := _no_modality(name, self.modalities):
+                yield "modalities", message
         if self.image_size < 64 or self.image_size % 32:
             yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
         if self.decoder_width < 32 or self.decoder_width % 32:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
         if self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
+
+
+def _no_modality(name: str, names: Sequence[str]) -> str:
+    """What is wrong with a modality's name; empty when nothing is."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        plain = re.sub("[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")
+        hint = f" (did you mean {plain!r}?)" if plain else ""
+        return f"expected names of lower-case letters, digits and _, found {name!r}{hint}"
+    if name in RESERVED:
+        return f"{name!r} means something else here; taken names: {', '.join(RESERVED)}"
+    return f"{name!r} is there twice" if names.count(name) > 1 else ""
 
 
 @dataclass
@@ -187,7 +208,7 @@ class TestConfig:
     normalize_maps: bool = True
     """stretch every saved map to 0-255, as the released code does"""
     streams: bool = False
-    """also score the fusion, RGB-only and thermal-only predictions, into streams.json"""
+    """also score the fusion's and every modality's own prediction, into streams.json"""
     contact_sheet: int = 8
     """pairs on the picture contact_sheet.png; 0: none"""
 
@@ -220,6 +241,10 @@ class Config:
         """Yields (key, message) for every value out of range."""
         if self.seed < 0:
             yield "seed", f"expected 0 or more, found {self.seed}"
+        for name in self.data.modalities:
+            if name not in (known := self.model.modalities):
+                near = nearest(name, known)
+                yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
 
 
 def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:

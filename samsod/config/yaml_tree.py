@@ -126,18 +126,22 @@ def build(kind: type[T], tree: Located, faults: list[str], prefix: str = "", roo
 
 
 def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
-    """Every dotted key a dataclass accepts."""
+    """Every dotted key a dataclass accepts, NAME standing for a key that is up to the user."""
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
             yield from known_keys(typing.cast(type, hint), f"{prefix}{name}.")
+        elif get_origin(hint) is dict and dataclasses.is_dataclass(get_args(hint)[1]):
+            yield from known_keys(get_args(hint)[1], f"{prefix}{name}.NAME.")
         else:
             yield f"{prefix}{name}"
 
 
 def _check(result: Any, tree: Located, prefix: str, faults: list[str]) -> None:
-    """Runs a dataclass's own `check()`, which yields (key, message) pairs, and files them where they were set."""
+    """Runs a dataclass's own `check()`, which yields (dotted key, message), files them where they were set."""
     for key, message in getattr(result, "check", lambda: ())():
-        item = tree.value.get(key)
+        item: Located | None = tree
+        for part in key.split("."):
+            item = _child(item, part) if item else None
         where = item.where if item else "default"
         faults.append(f"{where}: {prefix}{key}: {message}")
 
@@ -170,7 +174,8 @@ def _convert(hint: Any, item: Located, path: str, faults: list[str], root: type)
             return [_convert(inner, part, f"{path}.{i}", faults, root) for i, part in enumerate(value)]
     elif origin is dict:
         if isinstance(value, dict):
-            return item.plain()
+            inner = get_args(hint)[1]
+            return {key: _convert(inner, part, f"{path}.{key}", faults, root) for key, part in value.items()}
     elif origin is Literal:
         if value in get_args(hint) and not isinstance(value, bool):
             return value
@@ -218,6 +223,8 @@ def _name_of(value: Any) -> str:
 def _child(node: Located, part: str) -> Located | None:
     if isinstance(node.value, dict):
         return node.value.get(part)
+    if not isinstance(node.value, list):
+        return None
     return node.value[int(part)] if part.isdigit() and int(part) < len(node.value) else None
 
 

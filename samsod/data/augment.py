@@ -7,15 +7,15 @@ leaves what the others draw as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from samsod.config.data_schema import AugmentConfig
-from samsod.data.decoding.images import Bytes, cv2
+from samsod.config.data_schema import AugmentConfig, ModalityConfig
+from samsod.data.decoding.images import Bytes, as_bytes, cv2
 from samsod.data.transforms import Factors
 
 SIZE_STEP = 32  # the network takes multiples of it
@@ -57,38 +57,38 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to one sample, in the order of the fields but for the part, which is cut out before resizing."""
+    """What is done to one sample, in the order of the fields but for the part, which is cut out before resizing.
 
-    rgb: Factors
-    thermal: Factors
+    Factors and spots go by modality; without one its image is left alone.
+    """
+
+    factors: Mapping[str, Factors] = field(default_factory=dict)
     flip: bool = False
     part: Part = WHOLE
     degrees: float = 0.0
-    over_exposure: Spot | None = None
-    thermal_crossover: Spot | None = None
-    dropped: Literal["", "rgb", "thermal"] = ""
+    over_exposure: Mapping[str, Spot] = field(default_factory=dict)
+    crossover: Mapping[str, Spot] = field(default_factory=dict)
+    dropped: str = ""
 
 
-def draw(config: AugmentConfig, rng: np.random.Generator) -> Augmentation:
-    """Draws a sample's augmentation; everything with the probability and from the range that `config` gives."""
-    rgb, thermal = draw_factors(config, rng), draw_factors(config, rng)
+def draw(config: AugmentConfig, modalities: Mapping[str, ModalityConfig], rng: np.random.Generator) -> Augmentation:
+    """Draws a sample's augmentation; everything with the probability and from the range that the settings give.
+
+    Args:
+        config: What all modalities have in common.
+        modalities: The settings of each, in the model's order.
+        rng: Of this sample alone.
+    """
+    factors = {name: draw_factors(config, rng) for name in modalities}
     flip = bool(config.flip and rng.random() < 0.5)
     shares: Iterator[float] = iter(rng.random, None)
     part = _part(config.crop, shares)
     degrees = config.rotate * (2 * next(shares) - 1)
-    over_exposed, over_exposure = next(shares) < config.over_exposure, _spot(0.06, 0.2, shares)
-    crossed_over, thermal_crossover = next(shares) < config.thermal_crossover, _spot(0.1, 0.3, shares)
-    dropped: Literal["rgb", "thermal"] = "rgb" if next(shares) < 0.5 else "thermal"
-    return Augmentation(
-        rgb,
-        thermal,
-        flip,
-        part,
-        degrees,
-        over_exposure if over_exposed else None,
-        thermal_crossover if crossed_over else None,
-        dropped if next(shares) < config.modality_dropout else "",
-    )
+    over_exposure = _spots({name: item.over_exposure for name, item in modalities.items()}, 0.06, 0.2, shares)
+    crossover = _spots({name: item.crossover for name, item in modalities.items()}, 0.1, 0.3, shares)
+    dropped = list(modalities)[int(next(shares) * len(modalities))]
+    is_dropped = next(shares) < config.modality_dropout and len(modalities) > 1
+    return Augmentation(factors, flip, part, degrees, over_exposure, crossover, dropped if is_dropped else "")
 
 
 def draw_factors(config: AugmentConfig, rng: np.random.Generator) -> Factors:
@@ -114,11 +114,12 @@ def over_expose(image: Bytes, spot: Spot) -> Bytes:
     """Adds light, as from a lamp or the sun: the spot's core burns out to white, its halo fades.
 
     Args:
-        image: uint8, S×S×3; stays as it is.
+        image: uint8, S×S or S×S×3; stays as it is.
         spot: Where.
     """
     light = np.rint(spot.weights(len(image)) * 510).astype(np.uint16)
-    return _bytes(cv2.add(image, cv2.cvtColor(light, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U))
+    channels = light if image.ndim == 2 else cv2.cvtColor(light, cv2.COLOR_GRAY2RGB)
+    return as_bytes(cv2.add(image, channels, dtype=cv2.CV_8U))
 
 
 def cross_over(image: Bytes, spot: Spot) -> Bytes:
@@ -131,12 +132,18 @@ def cross_over(image: Bytes, spot: Spot) -> Bytes:
     weights = np.minimum(2 * spot.weights(len(image)), 1)
     weights = weights if image.ndim == 2 else weights[..., None]
     mean = (image * weights).sum((0, 1)) / weights.sum()
-    return _bytes(np.rint(image + weights * (mean - image)))
+    return as_bytes(np.rint(image + weights * (mean - image)))
 
 
 def _part(least: float, shares: Iterator[float]) -> Part:
     height, width = (least + (1 - least) * next(shares) for _ in range(2))
     return Part((1 - height) * next(shares), (1 - width) * next(shares), height, width)
+
+
+def _spots(probabilities: Mapping[str, float], least: float, most: float, shares: Iterator[float]) -> dict[str, Spot]:
+    """A spot for each modality that one is drawn for; as many draws, whatever the probabilities."""
+    drawn = {name: (next(shares), _spot(least, most, shares)) for name in probabilities}
+    return {name: spot for name, (share, spot) in drawn.items() if share < probabilities[name]}
 
 
 def _spot(least: float, most: float, shares: Iterator[float]) -> Spot:
@@ -147,7 +154,3 @@ def _spot(least: float, most: float, shares: Iterator[float]) -> Spot:
 def _share(start: float, length: float, pixels: int) -> slice:
     first = min(int(start * pixels), pixels - 1)
     return slice(first, min(first + max(round(length * pixels), 1), pixels))
-
-
-def _bytes(image: npt.NDArray[np.generic]) -> Bytes:
-    return image.astype(np.uint8, copy=False)

@@ -141,8 +141,7 @@ def train_loader(
     """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
 
     Returns:
-        An endless iterator over `rgb` and `thermal` B×3×S×S, `ground_truth` B×1×S×S (float32) and `index` B (int64),
-        B being batch_size / world_size.
+        An endless iterator over batches: what `PairDataset` gives, each stacked to B = batch_size / world_size.
     """
     batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes)
     return TrainLoader(dataset, batches, workers, pin_memory)

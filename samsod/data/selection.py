@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from samsod.config import Config
-from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.config.data_schema import DatasetConfig
 from samsod.data.checking.check import CheckedSet, check_set
 from samsod.data.sources.catalog import FoundSet, PairSet, hold_out, look_up, whole_set
 from samsod.data.sources.families import find_family
@@ -52,17 +52,17 @@ def training_sets(config: Config) -> TrainingSets:
             f"data.train: {' and '.join(scribbles)} has scribbles, which no held-out part can be scored by; set "
             "data.val to a set with full masks, or data.holdout=0 and take the last checkpoint"
         )
-    train = find_sets(data.train, data)
+    train = find_sets(data.train, config)
     if data.val:
-        val = scored_sets(data.val, data, "data.val")
+        val = scored_sets(data.val, config, "data.val")
         return TrainingSets(train.sets, val.sets, train.remarks + val.remarks)
-    shares = [0.0 if pairs.partial_labels else data.holdout for pairs in train.sets]
-    parts = [(pairs.name, *hold_out(pairs.triplets, share)) for pairs, share in zip(train.sets, shares, strict=True)]
+    shares = [0.0 if found.partial_labels else data.holdout for found in train.sets]
+    parts = [(found.name, *hold_out(found.pairs, share)) for found, share in zip(train.sets, shares, strict=True)]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
     return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
 
 
-def scored_sets(items: Sequence[DatasetConfig], data: DataConfig, key: str) -> Sets:
+def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str) -> Sets:
     """The sets of a list in the config that predictions are scored on.
 
     Raises:
@@ -76,11 +76,11 @@ def scored_sets(items: Sequence[DatasetConfig], data: DataConfig, key: str) -> S
     ]
     if faults:
         raise UserError("\n".join(faults))
-    return find_sets(items, data)
+    return find_sets(items, config)
 
 
-def find_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
-    """The sets of a list in the config, the same on all ranks.
+def find_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
+    """The sets of a list in the config with the model's modalities, the same on all ranks.
 
     With `data.skip_bad` rank 0 reads every file first, and the pairs that are incomplete or cannot be read are left
     out, counted and listed in the remarks.
@@ -88,13 +88,13 @@ def find_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
     Raises:
         UserError: A set cannot be used; with `data.skip_bad`, not even a part of it.
     """
-    if not data.skip_bad:
-        found = [look_up(item, data.root) for item in items]
+    if not config.data.skip_bad:
+        found = _found(items, config)
         return Sets([whole_set(one) for one in found], [line for one in found for line in _count_remark(one)])
     outcome: Sets | str = ""
     if distributed.is_main():
         try:
-            outcome = _usable_sets(items, data)
+            outcome = _usable_sets(items, config)
         except UserError as error:
             outcome = str(error)
     outcome = distributed.gather_objects(outcome)[0]
@@ -103,17 +103,21 @@ def find_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
     return outcome
 
 
-def _usable_sets(items: Sequence[DatasetConfig], data: DataConfig) -> Sets:
-    checked = [check_set(look_up(item, data.root), data.thermal, 0, progress) for item in items]
+def _found(items: Sequence[DatasetConfig], config: Config) -> list[FoundSet]:
+    return [look_up(item, config.data.root, config.model.modalities) for item in items]
+
+
+def _usable_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
+    checked = [check_set(found, config.data, 0, progress) for found in _found(items, config)]
     spoilt = [f"{one.found.layout.root}: no pair can be used: {one.faults[0]}" for one in checked if not one.usable]
     if spoilt:
         raise UserError("\n".join(spoilt))
     remarks = [line for one in checked for line in (*_count_remark(one.found), *_left_out(one))]
-    return Sets([PairSet(one.found.pairs.name, one.usable) for one in checked], remarks)
+    return Sets([PairSet(one.found.whole.name, one.usable) for one in checked], remarks)
 
 
 def _count_remark(found: FoundSet) -> Iterator[str]:
-    count = len(found.pairs.triplets)
+    count = len(found.whole.pairs)
     if found.published not in (None, count):
         yield f"note: {found.label} has {count} pairs, {found.published} as published"
 

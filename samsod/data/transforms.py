@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
-from samsod.data.decoding.images import Bytes, cv2
+from samsod.data.decoding.images import Bytes, as_bytes, cv2
 from samsod.utils import imagenet
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -110,7 +110,7 @@ def turn(image: Bytes, degrees: float, aspect: float, blend: bool = True) -> Byt
     centre = np.full(2, (side - 1) / 2)
     matrix = np.column_stack([turned, centre - turned @ centre])
     flags = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
-    return _bytes(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderValue=(0, 0, 0, 0)))
+    return as_bytes(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderValue=(0, 0, 0, 0)))
 
 
 def resize(images: Sequence[Bytes], size: int) -> list[Bytes]:
@@ -137,12 +137,12 @@ def resize(images: Sequence[Bytes], size: int) -> list[Bytes]:
             if rider is not None:
                 cv2.insertChannel(images[rider], packed, 3)
             packed = _resize_packed(packed, size)
-            results[index] = _bytes(cv2.cvtColor(packed, cv2.COLOR_RGBA2RGB))
+            results[index] = as_bytes(cv2.cvtColor(packed, cv2.COLOR_RGBA2RGB))
             if rider is not None:
-                results[rider] = _bytes(cv2.extractChannel(packed, 3))
+                results[rider] = as_bytes(cv2.extractChannel(packed, 3))
     for rider in riders:
         packed = _resize_packed(cv2.cvtColor(images[rider], cv2.COLOR_GRAY2RGBA), size)
-        results[rider] = _bytes(cv2.extractChannel(packed, 0))
+        results[rider] = as_bytes(cv2.extractChannel(packed, 0))
     return results
 
 
@@ -152,7 +152,7 @@ def single_channel(image: Bytes) -> Bytes:
     if not np.array_equal(few[..., 0], few[..., 1]):  # spares colours the rest
         return image
     first, second, third = cv2.split(image)
-    return _bytes(first) if np.array_equal(first, second) and np.array_equal(first, third) else image
+    return as_bytes(first) if np.array_equal(first, second) and np.array_equal(first, third) else image
 
 
 def resize_scribbles(foreground: Bytes, labelled: Bytes, size: int) -> tuple[Bytes, Bytes]:
@@ -224,14 +224,10 @@ def _look_up(image: Bytes, degenerate: float, factor: float, target: Bytes | Non
     start = np.float32(degenerate)
     table = start + np.float32(factor) * (_LEVELS - start)
     if (table % 1).max() < 1 - 2 * _MARGIN:  # arithmetic, three times as fast, cuts no value differently
-        return _bytes(cv2.addWeighted(image, factor, image, 0, (1 - factor) * degenerate - 0.5 + _MARGIN, target))
-    return _bytes(cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8), target))
+        return as_bytes(cv2.addWeighted(image, factor, image, 0, (1 - factor) * degenerate - 0.5 + _MARGIN, target))
+    return as_bytes(cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8), target))
 
 
 def _blend(degenerate: npt.NDArray[Any], image: Bytes, factor: float) -> Bytes:
     """The blend, in the place of `degenerate`."""
-    return _bytes(cv2.addWeighted(image, factor, degenerate, 1 - factor, _CUT, degenerate))
-
-
-def _bytes(image: npt.NDArray[Any]) -> Bytes:
-    return image.astype(np.uint8, copy=False)
+    return as_bytes(cv2.addWeighted(image, factor, degenerate, 1 - factor, _CUT, degenerate))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.evaluation.tables.text import is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
@@ -46,25 +46,25 @@ def ranked_images(scores: Mapping[str, Mapping[str, ImageScores]], metric: str, 
     return places[:count] if rule == "worst" else places[::-1][:count]
 
 
-def find_images(sets: Sequence[PairSet], names: Sequence[str]) -> list[tuple[str, Triplet]]:
+def find_images(sets: Sequence[PairSet], names: Sequence[str]) -> list[tuple[str, Pair]]:
     """Data set and files of images by stem, or by `SET/STEM` where several sets share a stem.
 
     Raises:
         UserError: No such image, or several sets have it; one line each.
     """
-    known: dict[str, list[tuple[str, Triplet]]] = {}
-    for pairs in sets:
-        for triplet in pairs.triplets:
-            for name in (triplet.stem, f"{pairs.name}/{triplet.stem}"):
-                known.setdefault(name, []).append((pairs.name, triplet))
+    known: dict[str, list[tuple[str, Pair]]] = {}
+    for found in sets:
+        for pair in found.pairs:
+            for name in (pair.stem, f"{found.name}/{pair.stem}"):
+                known.setdefault(name, []).append((found.name, pair))
     faults = []
     for name in names:
-        found = known.get(name, [])
-        if not found:
-            where = ", ".join(pairs.name for pairs in sets)
+        named = known.get(name, [])
+        if not named:
+            where = ", ".join(found.name for found in sets)
             faults.append(f"no image {name!r} in {where}{nearest(name, known)}")
-        elif len(found) > 1:
-            choices = " or ".join(f"{dataset}/{triplet.stem}" for dataset, triplet in found)
+        elif len(named) > 1:
+            choices = " or ".join(f"{dataset}/{pair.stem}" for dataset, pair in named)
             faults.append(f"several sets have an image {name!r}: say {choices}")
     if faults:
         raise UserError("\n".join(faults))

@@ -1,4 +1,4 @@
-"""Qualitative comparison: RGB, thermal, truth and the maps of methods side by side, scores below (paper Fig. 7-10)."""
+"""Qualitative comparison: images, truth and the maps of methods side by side, scores below (paper Fig. 7-10)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from samsod.config.data_schema import ThermalConfig
-from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
-from samsod.data.decoding.modality import read_thermal
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.config.data_schema import DataConfig
+from samsod.data.decoding.images import read_saliency, read_truth
+from samsod.data.pair_images import read_pictures
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.data.sources.folders import images_by_stem, some_of
 from samsod.drawing.choice import Place, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
@@ -21,7 +21,6 @@ from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.evaluation.tables.text import check_metrics, is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
 
-INPUTS = ("RGB", "thermal", "truth")
 NARROWEST = 0.68
 """Inches a column needs for its title and a score; more methods go into further blocks."""
 SHORT = {"MAE": "M"}
@@ -32,7 +31,7 @@ class Sample:
     """An image of the grid: its data set, its files, and every method's map of it with its scores."""
 
     dataset: str
-    triplet: Triplet
+    pair: Pair
     maps: Mapping[str, Path]
     scores: Mapping[str, ImageScores]
 
@@ -49,10 +48,10 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
     found: dict[str, dict[str, dict[str, Path]]] = {}
     faults = []
     for method, folder in predictions.items():
-        for pairs in sets:
+        for pair_set in sets:
             try:
-                place = maps_folder(method, folder, pairs.name, alone=len(sets) == 1)
-                found.setdefault(method, {})[pairs.name] = images_by_stem(place)
+                place = maps_folder(method, folder, pair_set.name, alone=len(sets) == 1)
+                found.setdefault(method, {})[pair_set.name] = images_by_stem(place)
             except UserError as error:
                 faults.append(str(error))
     if faults:
@@ -100,12 +99,12 @@ def map_sets(method: str, maps: Mapping[str, Mapping[str, Path]], sets: Sequence
         UserError: An image has no map.
     """
     result = []
-    for pairs in sets:
-        files = maps[pairs.name]
-        if missing := [t.stem for t in pairs.triplets if t.stem not in files]:
-            raise UserError(f"{method}: no map for {len(missing)} images of {pairs.name}: {some_of(missing)}")
-        found = (MapPair(t.stem, files[t.stem], t.ground_truth) for t in pairs.triplets)
-        result.append(MapSet(method, pairs.name, tuple(found)))
+    for pair_set in sets:
+        files = maps[pair_set.name]
+        if missing := [pair.stem for pair in pair_set.pairs if pair.stem not in files]:
+            raise UserError(f"{method}: no map for {len(missing)} images of {pair_set.name}: {some_of(missing)}")
+        found = (MapPair(pair.stem, files[pair.stem], pair.ground_truth) for pair in pair_set.pairs)
+        result.append(MapSet(method, pair_set.name, tuple(found)))
     return result
 
 
@@ -121,41 +120,43 @@ def read_samples(
         UserError: A map is missing or cannot be scored; one line each.
     """
     samples, faults = [], []
-    for dataset, triplet in find_images(sets, ["/".join(place) for place in places]):
+    for dataset, pair in find_images(sets, ["/".join(place) for place in places]):
         files, scores = {}, {}
         for method, by_set in maps.items():
-            path = by_set[dataset].get(triplet.stem)
+            path = by_set[dataset].get(pair.stem)
             if path is None:
-                faults.append(f"{method}: no map for {triplet.stem} of {dataset}")
+                faults.append(f"{method}: no map for {pair.stem} of {dataset}")
                 continue
             files[method] = path
-            scores[method] = score_pair(MapPair(triplet.stem, path, triplet.ground_truth), weighted_f)
-        samples.append(Sample(dataset, triplet, files, scores))
+            scores[method] = score_pair(MapPair(pair.stem, path, pair.ground_truth), weighted_f)
+        samples.append(Sample(dataset, pair, files, scores))
     if faults:
         raise UserError("\n".join(faults))
     return samples
 
 
-def grid_mosaics(samples: Sequence[Sample], metrics: Sequence[str], width: float) -> list[Mosaic]:
+def grid_mosaics(samples: Sequence[Sample], metrics: Sequence[str], width: float, data: DataConfig) -> list[Mosaic]:
     """The grid, in as many blocks of methods as the width asks for; each repeats the images and the truth.
 
     Args:
         samples: The rows.
         metrics: What stands below every map, the best of a row in bold.
         width: Of the picture, in inches.
+        data: How the images are read.
     """
+    titles = [*samples[0].pair.images, "truth"]
     methods = list(samples[0].maps)
-    room = max(1, int(width / NARROWEST) - len(INPUTS))
+    room = max(1, int(width / NARROWEST) - len(titles))
     count = -(-len(methods) // room)
     several = len({sample.dataset for sample in samples}) > 1
-    inputs = [_inputs(sample) for sample in samples]
+    inputs = [_inputs(sample.pair, data) for sample in samples]
     mosaics = []
     for block in np.array_split(np.array(methods, dtype=object), count):
         rows = []
         for sample, images in zip(samples, inputs, strict=True):
-            name = f"{sample.dataset}/{sample.triplet.stem}" if several else sample.triplet.stem
+            name = f"{sample.dataset}/{sample.pair.stem}" if several else sample.pair.stem
             rows.append((name, [*images, *(_map(sample, method, metrics) for method in block)]))
-        mosaics.append(Mosaic([*INPUTS, *block], rows))
+        mosaics.append(Mosaic([*titles, *block], rows))
     return mosaics
 
 
@@ -170,10 +171,9 @@ def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tup
     return texts
 
 
-def _inputs(sample: Sample) -> list[Tile]:
-    triplet = sample.triplet
-    truth = read_truth(triplet.ground_truth).astype(np.uint8) * np.uint8(255)
-    return [Tile(read_rgb(triplet.rgb)), Tile(read_thermal(triplet.thermal, ThermalConfig())), Tile(truth)]
+def _inputs(pair: Pair, data: DataConfig) -> list[Tile]:
+    truth = read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)
+    return [*map(Tile, read_pictures(pair.images, data).values()), Tile(truth)]
 
 
 def _map(sample: Sample, method: str, metrics: Sequence[str]) -> Tile:

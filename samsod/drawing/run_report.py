@@ -14,9 +14,9 @@ import numpy as np
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.benchmarks.cost import COST_HEADING, cost, cost_rows
 from samsod.config import to_yaml
-from samsod.config.data_schema import ThermalConfig
-from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
-from samsod.data.decoding.modality import read_thermal
+from samsod.config.data_schema import DataConfig
+from samsod.data.decoding.images import read_saliency, read_truth
+from samsod.data.pair_images import read_pictures
 from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
@@ -84,7 +84,7 @@ def _or_note(make: Callable[[Run], list[str]], run: Run) -> list[str]:
 def _summary(run: Run) -> str:
     model, last = run.config.model, run.rows[-1]
     items = [
-        ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {model.modalities}"),
+        ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {', '.join(model.modalities)}"),
         ("input", f"{model.image_size}x{model.image_size} pixels"),
         ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule}"),
     ]
@@ -149,7 +149,7 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
-    sets = [find_set(item, run.config.data.root) for item in run.config.data.test]
+    sets = [find_set(item, run.config.data.root, run.config.model.modalities) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
     scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
     curves = threshold_curves(scores)
@@ -159,7 +159,7 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
         samples = read_samples(sets, places, maps)
-        grids.append(_grid(title, samples, several=len(sets) > 1, thermal=run.config.data.thermal))
+        grids.append(_grid(title, samples, several=len(sets) > 1, data=run.config.data))
     return [*parts, f'<div class="grids">{"".join(grids)}</div>']
 
 
@@ -186,24 +186,23 @@ def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves
     return html.figure(draw, PANEL_HEIGHT, alt, caption)
 
 
-def _grid(title: str, samples: Sequence[Sample], several: bool, thermal: ThermalConfig) -> str:
+def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> str:
     rows = []
     for sample in samples:
-        triplet, name = sample.triplet, sample.triplet.stem
+        pair, name = sample.pair, sample.pair.stem
         pictures = [
-            ("RGB image", read_rgb(triplet.rgb)),
-            ("thermal image", read_thermal(triplet.thermal, thermal)),
-            ("truth", read_truth(triplet.ground_truth).astype(np.uint8) * np.uint8(255)),
+            *((f"{modality} image", image) for modality, image in read_pictures(pair.images, data).items()),
+            ("truth", read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)),
             ("saliency map", read_saliency(sample.maps[FINAL])),
         ]
         cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures]
         label = f"{sample.dataset}/{name}" if several else name
         # A line may break between two scores, not within one.
         texts = " ".join(text.replace(" ", NO_BREAK) for text, _ in score_texts(sample, FINAL, SCORES))
-        below = [label, "", "", texts]
+        below = [label, *[""] * len(pair.images), texts]
         rows.append([html.Markup(f"{cell}{html.escape(text)}") for cell, text in zip(cells, below, strict=True)])
-    heading = ["RGB", "thermal", "truth", "map"]
-    return html.table(f"{title} (S; M is the mean absolute error)", heading, rows, 4, "images")
+    heading = [*samples[0].pair.images, "truth", "map"]
+    return html.table(f"{title} (S; M is the mean absolute error)", heading, rows, len(heading), "images")
 
 
 def _cost(run: Run) -> list[str]:

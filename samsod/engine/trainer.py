@@ -148,8 +148,8 @@ class Trainer:
         self.gradient_hook.clear()
         for part in (dict(zip(batch, values, strict=True)) for values in parts):
             with autocast(self.device, self.config.engine.precision):
-                prediction = self.model(part["rgb"], part["thermal"])
-            losses = {name: self.loss(logits, part) / count for name, logits in prediction.streams().items()}
+                prediction = self.model(part)
+            losses = {name: self.loss(logits, part) / count for name, logits in prediction.streams.items()}
             self.gradient_hook.accumulate({name: loss * scale for name, loss in losses.items()})
             # Detached, or the graph would live on through the next forward pass.
             total = {name: total.get(name, 0.0) + loss.detach() for name, loss in losses.items()}

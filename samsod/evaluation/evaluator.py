@@ -16,7 +16,7 @@ from samsod.config import Config
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import cv2, read_truth
 from samsod.data.loader import eval_loader
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.modeling.samsod import Prediction, SaliencyModel
 from samsod.utils import distributed
@@ -32,38 +32,38 @@ Result = TypeVar("Result")
 
 
 def predict(
-    model: SaliencyModel, pairs: PairSet, config: Config, streams: bool = False, sharded: bool = True
-) -> Iterator[tuple[Triplet, Maps]]:
+    model: SaliencyModel, pair_set: PairSet, config: Config, streams: bool = False, sharded: bool = True
+) -> Iterator[tuple[Pair, Maps]]:
     """Predicts a set, or this rank's share of it.
 
     Args:
         model: The model, in evaluation mode.
-        pairs: The set.
+        pair_set: The set.
         config: The run's config.
         streams: Also give the maps of the single streams.
         sharded: Every rank its share; else this rank all.
 
     Yields:
-        The triplet and its maps by name, float32 `[S,S]` in 0-1 at the model's input size.
+        The pair and its maps by name, float32 `[S,S]` in 0-1 at the model's input size.
     """
-    dataset = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=config.seed)
+    dataset = PairDataset([pair_set], config.model.image_size, config.data, augment=False, seed=config.seed)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     for batch in loader:
-        rgb, thermal = batch["rgb"].to(device), batch["thermal"].to(device)
+        images = {name: batch[name].to(device) for name in model.modalities}
         with torch.inference_mode(), autocast(device, config.engine.precision):
-            maps = stream_maps(model(rgb, thermal), streams)
+            maps = stream_maps(model(images), streams)
         for row, index in enumerate(batch["index"].tolist()):
-            yield pairs.triplets[index], {name: values[row] for name, values in maps.items()}
+            yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
 
 
 def stream_maps(prediction: Prediction, streams: bool) -> Maps:
     """The final saliency maps, and with `streams` those of each stream, `[B,S,S]` in 0-1."""
     maps = {FINAL: prediction.saliency()}
     if streams:
-        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams().items()}
+        maps |= {name: logits.float().sigmoid() for name, logits in prediction.streams.items()}
     return {name: values[:, 0].cpu().numpy() for name, values in maps.items()}
 
 
@@ -84,11 +84,11 @@ def to_grey(saliency: np.ndarray, shape: tuple[int, ...], normalize: bool) -> np
 
 def evaluate(
     model: SaliencyModel,
-    pairs: PairSet,
+    pair_set: PairSet,
     config: Config,
     streams: bool = False,
     weighted_f: bool = True,
-    save: Callable[[Triplet, np.ndarray], None] | None = None,
+    save: Callable[[Pair, np.ndarray], None] | None = None,
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
@@ -96,41 +96,41 @@ def evaluate(
 
     Args:
         model: The model, in evaluation mode.
-        pairs: The set.
+        pair_set: The set.
         config: The run's config.
         streams: Also score the single streams.
         weighted_f: Compute the weighted F-measure, which takes longest.
-        save: Called with every triplet and its final map, uint8 at the ground truth's size; in another thread, unless
+        save: Called with every pair and its final map, uint8 at the ground truth's size; in another thread, unless
             `data.workers` is 0.
 
     Returns:
         Metrics by map name.
     """
     metrics: dict[str, SaliencyMetrics] = {}
-    predictions = predict(model, pairs, config, streams)
-    share = len(range(distributed.rank(), len(pairs.triplets), distributed.world_size()))
+    predictions = predict(model, pair_set, config, streams)
+    share = len(range(distributed.rank(), len(pair_set.pairs), distributed.world_size()))
 
-    def score(predicted: tuple[Triplet, Maps]) -> dict[str, ImageScores]:
+    def score(predicted: tuple[Pair, Maps]) -> dict[str, ImageScores]:
         return _score(*predicted, config.test.normalize_maps, weighted_f, save)
 
     with closing(_in_threads(score, predictions, config.data.workers)) as scored:
-        for scores in progress(scored, share, f"testing {pairs.name}"):
+        for scores in progress(scored, share, f"testing {pair_set.name}"):
             for name, image in scores.items():
                 metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend([image])
     return _gather(metrics, weighted_f)
 
 
 def _score(
-    triplet: Triplet, maps: Maps, normalize: bool, weighted_f: bool, save: Callable[[Triplet, np.ndarray], None] | None
+    pair: Pair, maps: Maps, normalize: bool, weighted_f: bool, save: Callable[[Pair, np.ndarray], None] | None
 ) -> dict[str, ImageScores]:
     """Scores by map name."""
-    truth = read_truth(triplet.ground_truth)
+    truth = read_truth(pair.ground_truth)
     scores = {}
     for name, saliency in maps.items():
         grey = to_grey(saliency, truth.shape, normalize)
         scores[name] = score_image(grey, truth, weighted_f)
         if save and name == FINAL:
-            save(triplet, grey)
+            save(pair, grey)
     return scores
 
 

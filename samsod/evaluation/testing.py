@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from samsod.config import Config
-from samsod.data.decoding.images import read_rgb, read_truth
-from samsod.data.decoding.modality import read_thermal
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.decoding.images import read_truth
+from samsod.data.pair_images import read_pictures
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.contact_sheet import contact_sheet, write_png
 from samsod.evaluation.evaluator import FINAL, evaluate, predict, to_grey
 from samsod.evaluation.metrics.saliency import overall
-from samsod.modeling.samsod import RGB, THERMAL, SaliencyModel
+from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import write_text
@@ -63,25 +63,22 @@ def run_test(model: SaliencyModel, sets: Sequence[PairSet], config: Config, outp
 
 def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> np.ndarray:
     """The contact sheet: pairs spread evenly over the sets, RGB | thermal | truth | fused | RGB-only | thermal-only."""
-    triplets = [triplet for pairs in sets for triplet in pairs.triplets]
-    chosen = np.linspace(0, len(triplets) - 1, min(config.test.contact_sheet, len(triplets))).round().astype(int)
-    examples = PairSet("contact sheet", tuple(triplets[i] for i in chosen))
+    pairs = [pair for found in sets for pair in found.pairs]
+    chosen = np.linspace(0, len(pairs) - 1, min(config.test.contact_sheet, len(pairs))).round().astype(int)
+    examples = PairSet("contact sheet", tuple(pairs[i] for i in chosen))
     alone = replace(config, data=replace(config.data, workers=0))
-    rows = []
-    for triplet, maps in predict(model, examples, alone, streams=True, sharded=False):
-        truth = read_truth(triplet.ground_truth)
+    names, rows = config.model.modalities, []
+    for pair, maps in predict(model, examples, alone, streams=True, sharded=False):
+        truth = read_truth(pair.ground_truth)
         grey = {name: to_grey(values, truth.shape, config.test.normalize_maps) for name, values in maps.items()}
-        thermal = read_thermal(triplet.thermal, config.data.thermal)
         images = [
-            read_rgb(triplet.rgb),
-            thermal,
+            *read_pictures(pair.images, config.data).values(),
             truth.astype(np.uint8) * 255,
             grey[FINAL],
-            grey.get(RGB),
-            grey.get(THERMAL),
+            *(grey.get(name) for name in pair.images),
         ]
-        rows.append((triplet.stem, images))
-    return contact_sheet(rows, ("RGB", "thermal", "truth", "fused", "RGB-only", "thermal-only"))
+        rows.append((pair.stem, images))
+    return contact_sheet(rows, [*names, "truth", "fused", *(f"{name}-only" for name in names)])
 
 
 @contextmanager
@@ -103,8 +100,8 @@ def _maps_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _writer(folder: Path) -> Callable[[Triplet, np.ndarray], None]:
-    return lambda triplet, grey: write_png(folder / f"{triplet.stem}.png", grey)
+def _writer(folder: Path) -> Callable[[Pair, np.ndarray], None]:
+    return lambda pair, grey: write_png(folder / f"{pair.stem}.png", grey)
 
 
 def _check_names(sets: Sequence[PairSet]) -> None:

@@ -116,8 +116,8 @@ def _count_pairs(config: Config) -> tuple[int, int, int]:
     """Pairs to train, to validate and to test on."""
     import_user_modules(config.imports)
     train, val, _ = training_sets(config)
-    test = scored_sets(config.data.test, config.data, "data.test").sets
-    train_pairs, val_pairs, test_pairs = (sum(len(item.triplets) for item in sets) for sets in (train, val, test))
+    test = scored_sets(config.data.test, config, "data.test").sets
+    train_pairs, val_pairs, test_pairs = (sum(len(item.pairs) for item in sets) for sets in (train, val, test))
     return train_pairs, val_pairs, test_pairs
 
 
@@ -136,18 +136,18 @@ def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float
     """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair, both of noise."""
     import_user_modules(config.imports)
     share, side = max(config.train.batch_size // ranks, 1), config.model.image_size
-    batch = {name: torch.rand(share, 3, side, side) for name in ("rgb", "thermal")}
+    batch = {name: torch.rand(share, 3, side, side) for name in (*config.model.modalities, "guide")}
     batch |= {name: torch.ones(share, 1, side, side) for name in ("ground_truth", "labelled")}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         alone = replace(config, output=str(Path(folder) / "run"), train=replace(config.train, steps=100))
         trainer = Trainer(alone, device, lambda _: iter(()), 100, "timing")
         step = _seconds(lambda: trainer.train_step(batch), device)
         model = trainer.model.eval()
-        rgb, thermal = (batch[name][:1].to(device) for name in ("rgb", "thermal"))
+        images = {name: batch[name][:1].to(device) for name in model.modalities}
 
         def predict() -> Tensor:
             with torch.inference_mode():
-                return model(rgb, thermal).saliency()
+                return model(images).saliency()
 
         return step, _seconds(predict, device)
 

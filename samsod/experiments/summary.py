@@ -26,8 +26,8 @@ def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
     """
     if not predictions:
         return []
-    sets = scored_sets(run.config.data.test, run.config.data, "data.test").sets
-    truths = {pairs.name: pairs.triplets[0].ground_truth.parent for pairs in sets}
+    sets = scored_sets(run.config.data.test, run.config, "data.test").sets
+    truths = {found.name: found.pairs[0].ground_truth.parent for found in sets}
     return find_maps(name_folders("--pred", predictions), truths)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from samsod.config import AdapterConfig
 from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, keep_ranked
-from samsod.modeling.samsod import RGB, THERMAL, Samsod
+from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
 
 
@@ -54,18 +54,17 @@ def high_and_low(adapter: nn.Module, x: Tensor, config: AdapterConfig) -> Activa
 
 
 def activation_maps(
-    model: Samsod, rgb: Tensor, thermal: Tensor | None, blocks: Sequence[int]
+    model: Samsod, images: Mapping[str, Tensor], blocks: Sequence[int]
 ) -> dict[str, dict[int, ActivationMaps]]:
     """Runs a model and gathers what its adapters keep.
 
     Args:
         model: The model, in evaluation mode.
-        rgb: `[B,3,H,W]`.
-        thermal: `[B,3,H,W]`; left out by a model of RGB alone.
+        images: `[B,3,H,W]` by modality.
         blocks: Indices of the Hiera blocks.
 
     Returns:
-        By modality (`rgb`, `thermal`) and block the maps, at the block's resolution.
+        By modality and block the maps, at the block's resolution.
 
     Raises:
         UserError: The model's adapters have no such activations.
@@ -78,16 +77,15 @@ def activation_maps(
 
         return hook
 
-    adapters = {RGB: model.rgb_adapters, THERMAL: model.thermal_adapters}
     handles = [
-        modules[block].register_forward_hook(gather(modality, block))
-        for modality, modules in adapters.items()
-        if modules is not None
-        for block in blocks
+        adapter.register_forward_hook(gather(modality, block))
+        for modality, modules in model.adapters.items()
+        for block, adapter in enumerate(modules.children())
+        if block in blocks
     ]
     try:
         with torch.no_grad():
-            model(rgb, thermal)
+            model(images)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,8 +1,10 @@
-"""SAMSOD: one frozen SAM2 encoder for both modalities, two sets of adapters, one shared mask decoder (paper Fig. 2)."""
+"""SAMSOD: one frozen SAM2 encoder, a set of adapters per modality, one shared mask decoder (paper Fig. 2)."""
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,24 +16,24 @@ from samsod.modeling.adapters import build_adapter
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.modeling.sam2 import parts as sam2_parts
 from samsod.registry import MODELS
+from samsod.utils.errors import UserError
 
-FUSION, RGB, THERMAL = "fusion", "rgb", "thermal"
+FUSION = "fusion"
+"""The stream of all modalities together; the others go by their modality's name."""
 
 
 class Prediction(NamedTuple):
-    """Logits `[B,1,H,W]` of the three streams; None for a stream that was not decoded."""
+    """Logits `[B,1,H,W]` by stream, one or more: `fusion` and one per modality."""
 
-    fusion: Tensor | None = None
-    rgb: Tensor | None = None
-    thermal: Tensor | None = None
+    streams: dict[str, Tensor]
 
-    def streams(self) -> dict[str, Tensor]:
-        """The logits that were decoded, by stream."""
-        return {name: logits for name, logits in self._asdict().items() if logits is not None}
+    def logits(self) -> Tensor:
+        """The sum of all streams in float32, `[B,1,H,W]`: P_F + Σ_m P_m (paper IV.B)."""
+        return torch.stack([logits.float() for logits in self.streams.values()]).sum(0)
 
     def saliency(self) -> Tensor:
-        """The final saliency map in 0-1, `[B,1,H,W]`: sigmoid(P_F + P_R + P_T) (paper IV.B)."""
-        return torch.sigmoid(torch.stack([logits.float() for logits in self.streams().values()]).sum(0))
+        """The final saliency map in 0-1, `[B,1,H,W]`: the sigmoid of `logits()`."""
+        return torch.sigmoid(self.logits())
 
 
 class SaliencyModel(nn.Module, ABC):
@@ -44,10 +46,11 @@ class SaliencyModel(nn.Module, ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.modalities = tuple(config.modalities)
 
     @abstractmethod
-    def forward(self, rgb: Tensor, thermal: Tensor | None = None) -> Prediction:
-        """Predicts from RGB and thermal images, `[B,3,H,W]` each."""
+    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
+        """Predicts from the images of every modality, `[B,3,H,W]` each, by name; other entries are ignored."""
 
     @abstractmethod
     def parameter_groups(self) -> ParameterGroups:
@@ -84,6 +87,8 @@ class Samsod(SaliencyModel):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
+        if taken := [name for name in self.modalities if hasattr(nn.ModuleDict(), name)]:
+            raise UserError(f"model.modalities: PyTorch has another use for the name {taken[0]!r}; choose another")
         spec = sam2_parts.trunk_spec(config.size, config.trunk)
         self.trunk = sam2_parts.build_trunk(spec)
         self.neck = sam2_parts.build_neck(spec, config.decoder_width)
@@ -92,38 +97,36 @@ class Samsod(SaliencyModel):
         if config.weights:
             parts = {"trunk": self.trunk, "neck": self.neck, "mask_decoder": self.mask_decoder}
             sam2_parts.load_sam2_weights(parts, self.prompt, config.weights, config.size)
-        self.rgb_adapters = self._adapters()
-        self.thermal_adapters = self._adapters() if config.modalities == "rgb-thermal" else None
+        self.adapters = nn.ModuleDict({name: self._adapters() for name in self.modalities})
         self._freeze()
 
-    def forward(self, rgb: Tensor, thermal: Tensor | None = None) -> Prediction:
+    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
         """Predicts from one batch.
 
         Args:
-            rgb: `[B,3,H,W]`, sides multiples of 32.
-            thermal: `[B,3,H,W]`, thermal or depth; left out by a model of RGB alone.
+            images: `[B,3,H,W]` by modality, sides multiples of 32; other entries are ignored.
 
         Returns:
             Logits `[B,1,H,W]` of the configured streams.
 
         Raises:
-            ValueError: The sides are no multiples of 32, or a modality is missing.
+            ValueError: A modality is missing, or the sides are no multiples of 32.
         """
-        if rgb.shape[-1] % 32 or rgb.shape[-2] % 32:
-            raise ValueError(f"expected sides that are multiples of 32, found {tuple(rgb.shape[-2:])}")
-        features_rgb = self.encode(rgb, self.rgb_adapters)
-        if self.thermal_adapters is None:
-            return Prediction(rgb=self.decode(features_rgb))
-        if thermal is None:
-            raise ValueError("expected a thermal image: model.modalities is rgb-thermal")
-        features_thermal = self.encode(thermal, self.thermal_adapters)
-        fused = [r + t for r, t in zip(features_rgb, features_thermal, strict=True)]
-        if not self.config.unimodal_supervision:
-            return Prediction(fusion=self.decode(fused))
-        return Prediction(self.decode(fused), self.decode(features_rgb), self.decode(features_thermal))
+        for name in self.modalities:
+            if name not in images:
+                raise ValueError(f"no image of the modality {name}: model.modalities is {list(self.modalities)}")
+            if images[name].shape[-1] % 32 or images[name].shape[-2] % 32:
+                raise ValueError(f"expected sides that are multiples of 32, found {tuple(images[name].shape[-2:])}")
+        features = {name: self.encode(images[name], name) for name in self.modalities}
+        if FUSION in self.loss_names():
+            # Eq. 2, stage by stage.
+            fused = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
+            features = {FUSION: fused, **features}
+        return Prediction({name: self.decode(features[name]) for name in self.loss_names()})
 
-    def encode(self, images: Tensor, adapters: nn.ModuleList) -> list[Tensor]:
+    def encode(self, images: Tensor, modality: str) -> list[Tensor]:
         """Images `[B,3,H,W]` through trunk and one modality's adapters: maps `[B,C,h,w]` at strides 4, 8, 16, 32."""
+        adapters = self.adapters[modality].children()
         x = sam2_parts.embed_patches(self.trunk, images)
         features = []
         for index, (block, adapter) in enumerate(zip(self.trunk.blocks, adapters, strict=True)):
@@ -141,17 +144,17 @@ class Samsod(SaliencyModel):
 
     def loss_names(self) -> tuple[str, ...]:
         """The losses this model is trained with, in the order they are computed."""
-        if self.thermal_adapters is None:
-            return (RGB,)
-        return (FUSION, RGB, THERMAL) if self.config.unimodal_supervision else (FUSION,)
+        if len(self.modalities) == 1:
+            return self.modalities
+        return (FUSION, *self.modalities) if self.config.unimodal_supervision else (FUSION,)
 
     def parameter_groups(self) -> ParameterGroups:
         """The groups of gradient surgery and the losses that reach each (SPEC 3)."""
+        every = (FUSION, *self.modalities)
         modules: dict[str, tuple[list[nn.Module], tuple[str, ...]]] = {
-            "rgb_adapter": ([self.rgb_adapters], (FUSION, RGB)),
-            "thermal_adapter": ([self.thermal_adapters] if self.thermal_adapters else [], (FUSION, THERMAL)),
-            "decoder": ([self.mask_decoder], (FUSION, RGB, THERMAL)),
-            "encoder": ([self.trunk, self.neck], (FUSION, RGB, THERMAL)),
+            **{f"{name}_adapter": ([adapters], (FUSION, name)) for name, adapters in self.adapters.items()},
+            "decoder": ([self.mask_decoder], every),
+            "encoder": ([self.trunk, self.neck], every),
         }
         groups = []
         for name, (parts, losses) in modules.items():
@@ -163,12 +166,12 @@ class Samsod(SaliencyModel):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules of each part, as the cost table lists them."""
-        adapters = [self.rgb_adapters] + ([self.thermal_adapters] if self.thermal_adapters else [])
+        adapters = list(self.adapters.values())
         return {"trunk": [self.trunk], "neck": [self.neck], "decoder": [self.mask_decoder], "adapters": adapters}
 
     def saved_prefixes(self) -> tuple[str, ...]:
         """What a checkpoint must hold: all that was trained, and the encoder when no file can give it back."""
-        trained = ("rgb_adapters.", "thermal_adapters.", "mask_decoder.", "prompt.")
+        trained = ("adapters.", "mask_decoder.", "prompt.")
         frozen_from_file = self.config.freeze_encoder and self.config.weights
         return trained if frozen_from_file else (*trained, "trunk.", "neck.")
 

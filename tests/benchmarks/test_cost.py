@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -15,9 +16,10 @@ from samsod.modeling.samsod import Prediction, SaliencyModel, Samsod
 class Attention(SaliencyModel):
     """One attention with 3 heads: 20 queries, 50 keys, 8 channels of Q and 6 of V."""
 
-    def forward(self, rgb: Tensor, thermal: Tensor | None = None) -> Prediction:
-        q, k, v = rgb.new_zeros(2, 3, 20, 8), rgb.new_zeros(2, 3, 50, 8), rgb.new_zeros(2, 3, 50, 6)
-        return Prediction(rgb=self.last(nn.functional.scaled_dot_product_attention(q, k, v)))
+    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
+        made = images["rgb"].new_zeros
+        q, k, v = made(2, 3, 20, 8), made(2, 3, 50, 8), made(2, 3, 50, 6)
+        return Prediction({"rgb": self.last(nn.functional.scaled_dot_product_attention(q, k, v))})
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -59,7 +61,7 @@ def test_the_papers_figures_come_out(size: str, expected: tuple[float, ...]) -> 
 
 def test_counting_changes_nothing(model_config: ModelConfig) -> None:
     model = Samsod(model_config).eval()
-    images = torch.randn(2, 1, 3, 64, 64)
-    before = model(*images).fusion
+    images = dict(zip(model.modalities, torch.randn(2, 1, 3, 64, 64), strict=True))
+    before = model(images).logits()
     cost(model, 64)
-    assert torch.equal(model(*images).fusion, before)
+    assert torch.equal(model(images).logits(), before)

@@ -152,7 +152,7 @@ def test_protocols_are_the_papers(tmp_path: Path) -> None:
     three = ["vt821 ", "vt1000 ", "vt5000 test"]
     four = ["nju2k test", "nlpr test", "stere ", "sip "]
     protocols = {
-        "rgbt": (["vt5000 train"], three),
+        "large": (["vt5000 train"], three),
         "rgbd": (["nju2k train", "nlpr train"], four),
         "rail": (["neu_rsdds_aug train"], ["neu_rsdds_aug test"]),
         "scribble": (["rgbts "], three),
@@ -197,3 +197,21 @@ def test_numbers_are_finite(value: str) -> None:
     key = "data.augment.color" if value.startswith("[") else "train.lr"
     with pytest.raises(UserError, match=rf"{re.escape(key)}\S*: expected a finite number"):
         load_config(ROOT / "configs" / "tiny.yaml", [f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("rgb-thermal", "expected a list, found 'rgb-thermal'"),
+        ("[]", "expected one name or more"),
+        ("[RGB, thermal]", r"found 'RGB' \(did you mean 'rgb'\?\)"),
+        ("[rgb, near-infrared]", r"found 'near-infrared' \(did you mean 'near_infrared'\?\)"),
+        ("[rgb, '']", "lower-case letters, digits and _, found ''$"),
+        ("[rgb, fusion]", "'fusion' means something else here; taken names: fusion, final, encoder"),
+        ("[rgb, rgb]", "'rgb' is there twice"),
+    ],
+)
+def test_modalities_are_distinct_names(tmp_path: Path, value: str, message: str) -> None:
+    assert load_config(write(tmp_path, "model: {modalities: [polar_90]}")).model.modalities == ["polar_90"]
+    with pytest.raises(UserError, match=rf"command line: model\.modalities: .*{message}"):
+        load_config(write(tmp_path, ""), [f"model.modalities={value}"])

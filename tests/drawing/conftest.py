@@ -46,7 +46,7 @@ def built_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "checkpoints").mkdir()
     content = {"model": model_state(model), "base": None, "step": 20, "world_size": 1, "config": asdict(config)}
     save_checkpoint(run / "checkpoints" / "best.pt", content)
-    run_test(model, [find_set(test_set, "")], config, run / "test")
+    run_test(model, [find_set(test_set, "", config.model.modalities)], config, run / "test")
     return root
 
 

@@ -55,8 +55,7 @@ def test_a_frozen_encoder_from_a_file_is_not_stored_but_checked(model_config: Mo
     path = save(Samsod(settings), tmp_path / "run.pt")
     stored = checkpoint.load_checkpoint(path)
     assert {key.partition(".")[0] for key in stored["model"]} == {
-        "rgb_adapters",
-        "thermal_adapters",
+        "adapters",
         "mask_decoder",
         "prompt",
     }

@@ -141,7 +141,7 @@ def test_init_from_takes_weights_only(config: Config, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("modalities", "rgb"),
+        ("modalities", ["rgb"]),
         ("unimodal_supervision", False),
         ("freeze_encoder", True),
     ],

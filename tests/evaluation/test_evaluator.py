@@ -116,7 +116,7 @@ def test_more_ranks_than_images(config: Config) -> None:
 
 
 def test_rgb_alone_draws_and_scores(config: Config, tmp_path: Path) -> None:
-    config = replace(config, model=replace(config.model, modalities="rgb"))
+    config = replace(config, model=replace(config.model, modalities=["rgb"]))
     config.test.streams = True
     assert set(run_test(model_of(config), [test_set(config)], config, tmp_path)) == {"final", "rgb"}
     assert (tmp_path / "contact_sheet.png").is_file()

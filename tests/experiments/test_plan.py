@@ -134,9 +134,9 @@ def test_table_3_has_the_papers_seven_settings(tmp_path: Path) -> None:
         )
         for run in runs
     ]
-    both = "rgb-thermal"
+    both = ["rgb", "thermal"]
     assert found == [
-        ("vanilla", "rgb", True, "pcgrad"),  # one loss: nothing to merge
+        ("vanilla", ["rgb"], True, "pcgrad"),  # one loss: nothing to merge
         ("vanilla", both, False, "pcgrad"),
         ("vanilla", both, True, "sum"),
         ("vanilla", both, True, "pcgrad"),

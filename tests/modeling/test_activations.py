@@ -68,24 +68,24 @@ def test_an_adapter_of_another_kind_is_refused() -> None:
 def test_maps_are_those_of_the_forward_pass(model_config: ModelConfig, name: str) -> None:
     model = micro(model_config, name)
     rgb, thermal = torch.randn(2, 1, 3, SIZE, SIZE)
+    images = {"rgb": rgb, "thermal": thermal}
     seen: dict[str, torch.Tensor] = {}
-    adapters = {"rgb": model.rgb_adapters, "thermal": model.thermal_adapters}
-    for modality, modules in adapters.items():
-        assert modules is not None
-        modules[2].register_forward_pre_hook(lambda _, inputs, m=modality: seen.update({m: inputs[0]}))
-    before = model(rgb, thermal).saliency()
-    maps = activation_maps(model, rgb, thermal, [2, 5])
+    for modality, modules in model.adapters.items():
+        list(modules.children())[2].register_forward_pre_hook(lambda _, inputs, m=modality: seen.update({m: inputs[0]}))
+    before = model(images).saliency()
+    maps = activation_maps(model, images, [2, 5])
     assert {modality: list(by_block) for modality, by_block in maps.items()} == {"rgb": [2, 5], "thermal": [2, 5]}
-    for modality, modules in adapters.items():
-        assert modules is not None
-        expected = high_and_low(modules[2], seen[modality], model.config.adapter)
+    for modality, modules in model.adapters.items():
+        expected = high_and_low(list(modules.children())[2], seen[modality], model.config.adapter)
         assert torch.equal(maps[modality][2].high, expected.high) and torch.equal(maps[modality][2].low, expected.low)
         assert maps[modality][2].high.shape == (1, SIZE // 16, SIZE // 16)
     assert not torch.equal(maps["rgb"][2].high, maps["thermal"][2].high)
-    assert torch.equal(model(rgb, thermal).saliency(), before)
+    assert torch.equal(model(images).saliency(), before)
     assert not any(module._forward_hooks for module in model.modules())  # none is left behind
 
 
-def test_a_model_of_rgb_alone_has_maps_of_rgb_alone(model_config: ModelConfig) -> None:
-    model = micro(replace(model_config, modalities="rgb"))
-    assert set(activation_maps(model, torch.randn(1, 3, SIZE, SIZE), None, [0])) == {"rgb"}
+def test_every_modality_of_the_model_has_maps(model_config: ModelConfig) -> None:
+    for modalities in (["rgb"], ["rgb", "depth", "thermal"]):
+        model = micro(replace(model_config, modalities=modalities))
+        images = {name: torch.randn(1, 3, SIZE, SIZE) for name in modalities}
+        assert list(activation_maps(model, images, [0])) == modalities

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,37 +11,52 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samsod.config import AdapterConfig, ModelConfig
 from samsod.modeling.adapters import DecoupledAdapter
-from samsod.modeling.samsod import Prediction, Samsod
+from samsod.modeling.samsod import Samsod
+from samsod.utils.errors import UserError
 
 
 def randomised(config: ModelConfig) -> Samsod:
     """A model whose adapters already do something."""
     torch.manual_seed(0)
     model = Samsod(config)
-    for adapters in (model.rgb_adapters, model.thermal_adapters):
-        for parameter in adapters.parameters() if adapters else ():
-            torch.nn.init.normal_(parameter, std=0.2)
+    for parameter in model.adapters.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
     for module in model.modules():
         if isinstance(module, DecoupledAdapter):
             torch.nn.init.normal_(module.gate.weight, std=5)  # gates that react to the image
     return model.eval()
 
 
-def images(batch: int = 2) -> tuple[Tensor, Tensor]:
+def images(batch: int = 2, modalities: Sequence[str] = ("rgb", "thermal")) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(5)
-    rgb, thermal = torch.randn(2, batch, 3, 64, 64, generator=generator)
-    return rgb, thermal
+    return {name: torch.randn(batch, 3, 64, 64, generator=generator) for name in modalities}
 
 
-def test_prediction_shapes_and_saliency(model_config: ModelConfig) -> None:
-    prediction = randomised(model_config)(*images())
-    assert {name: tuple(logits.shape) for name, logits in prediction.streams().items()} == {
-        "fusion": (2, 1, 64, 64),
-        "rgb": (2, 1, 64, 64),
-        "thermal": (2, 1, 64, 64),
+LISTS = (["rgb"], ["rgb", "depth"], ["rgb", "depth", "thermal"], ["polar_90"])
+
+
+@pytest.mark.parametrize("modalities", LISTS)
+@pytest.mark.parametrize("unimodal", [True, False])
+def test_streams_losses_and_groups_follow_the_list(
+    model_config: ModelConfig, modalities: list[str], unimodal: bool
+) -> None:
+    model = randomised(replace(model_config, modalities=modalities, unimodal_supervision=unimodal))
+    batch = images(modalities=modalities)
+    prediction = model({**batch, "ground_truth": torch.zeros(2, 1, 64, 64), "infrared": torch.zeros(1)})
+    alone = len(modalities) == 1
+    streams = modalities if alone else ["fusion", *(modalities if unimodal else [])]
+    assert {name: tuple(logits.shape) for name, logits in prediction.streams.items()} == dict.fromkeys(
+        streams, (2, 1, 64, 64)
+    )
+    assert list(prediction.streams) == streams == list(model.loss_names()) and model.modalities == tuple(modalities)
+    assert prediction.logits().dtype == torch.float32
+    torch.testing.assert_close(prediction.logits(), sum(prediction.streams[name] for name in streams))
+    torch.testing.assert_close(prediction.saliency(), torch.sigmoid(prediction.logits()))
+    assert {group.name: group.losses for group in model.parameter_groups()} == {
+        **{f"{m}_adapter": tuple(name for name in streams if name in ("fusion", m)) for m in modalities},
+        "decoder": tuple(streams),
+        "encoder": tuple(streams),
     }
-    fusion, rgb, thermal = prediction
-    torch.testing.assert_close(prediction.saliency(), torch.sigmoid(fusion + rgb + thermal))
 
 
 @pytest.mark.parametrize("adapter", ["vanilla", "decoupled", "decoupled_moe"])
@@ -48,63 +64,64 @@ def test_prediction_shapes_and_saliency(model_config: ModelConfig) -> None:
 def test_a_prediction_does_not_depend_on_its_batch_mates(model_config: ModelConfig, adapter: str, scope: str) -> None:
     settings = AdapterConfig(adapter, gate_scope=scope, beta=0.5)  # type: ignore[arg-type]
     model = randomised(replace(model_config, adapter=settings))
-    rgb, thermal = images(3)
-    rgb[1:] *= 5  # batch mates that pull a common gate away
-    thermal[1:] += 3
+    batch = images(3)
+    batch["rgb"][1:] *= 5  # batch mates that pull a common gate away
+    batch["thermal"][1:] += 3
     with torch.no_grad():
-        together, alone = model(rgb, thermal), model(rgb[:1], thermal[:1])
-    apart = max((a[:1] - b).abs().max().item() for a, b in zip(together, alone, strict=True))
+        together = model(batch).streams
+        alone = model({name: values[:1] for name, values in batch.items()}).streams
+    apart = max((together[name][:1] - alone[name]).abs().max().item() for name in together)
     if scope == "image" or adapter == "vanilla":
         assert apart < 1e-4
     else:
         assert apart > 1e-2
 
 
-def test_fusion_is_the_sum_of_the_trunk_features(model_config: ModelConfig) -> None:
-    model = randomised(model_config)
-    rgb, thermal = images()
-    assert model.thermal_adapters is not None
-    features = zip(model.encode(rgb, model.rgb_adapters), model.encode(thermal, model.thermal_adapters), strict=True)
-    torch.testing.assert_close(model(rgb, thermal).fusion, model.decode([r + t for r, t in features]))
+@pytest.mark.parametrize("modalities", [["rgb", "thermal"], ["rgb", "depth", "thermal"]])
+@torch.no_grad()
+def test_fusion_is_the_sum_of_the_trunk_features_of_all_modalities(
+    model_config: ModelConfig, modalities: list[str]
+) -> None:
+    model = randomised(replace(model_config, modalities=modalities))
+    batch = images(modalities=modalities)
+    features = [model.encode(batch[name], name) for name in modalities]
+    summed = [torch.stack([maps[stage] for maps in features]).sum(0) for stage in range(4)]
+    prediction = model(batch)
+    torch.testing.assert_close(prediction.streams["fusion"], model.decode(summed))
+    for name, maps in zip(modalities, features, strict=True):
+        assert torch.equal(prediction.streams[name], model.decode(maps))
 
 
 def test_streams_share_the_encoder_but_not_the_adapters(model_config: ModelConfig) -> None:
     fresh, trained = Samsod(model_config).eval(), randomised(model_config)
-    rgb, _ = images()
+    image = images()["rgb"]
+    both = {"rgb": image, "thermal": image}
     with torch.no_grad():
-        same = fresh(rgb, rgb)
-        other = trained(rgb, rgb)
-    assert torch.equal(same.rgb, same.thermal)
-    assert not torch.allclose(other.rgb, other.thermal)
-
-
-def test_rgb_alone(model_config: ModelConfig) -> None:
-    model = randomised(replace(model_config, modalities="rgb"))
-    rgb, thermal = images()
-    prediction = model(rgb)
-    assert list(prediction.streams()) == ["rgb"] == list(model.loss_names())
-    assert torch.equal(prediction.rgb, model(rgb, thermal).rgb)
-    assert {group.name: group.losses for group in model.parameter_groups()} == {
-        "rgb_adapter": ("rgb",),
-        "decoder": ("rgb",),
-        "encoder": ("rgb",),
-    }
+        same, other = fresh(both).streams, trained(both).streams
+    assert torch.equal(same["rgb"], same["thermal"])
+    assert not torch.allclose(other["rgb"], other["thermal"])
 
 
 def test_without_unimodal_supervision_only_the_fusion_exists(model_config: ModelConfig) -> None:
     model = randomised(replace(model_config, unimodal_supervision=False))
-    prediction = model(*images())
-    assert list(prediction.streams()) == ["fusion"]
-    torch.testing.assert_close(prediction.saliency(), prediction.fusion.sigmoid())
+    prediction = model(images())
+    assert list(prediction.streams) == ["fusion"]
+    torch.testing.assert_close(prediction.saliency(), prediction.streams["fusion"].sigmoid())
     assert all(group.losses == ("fusion",) for group in model.parameter_groups())
 
 
 def test_wrong_input_is_refused(model_config: ModelConfig) -> None:
     model = Samsod(model_config)
     with pytest.raises(ValueError, match="multiples of 32"):
-        model(torch.zeros(1, 3, 64, 72), torch.zeros(1, 3, 64, 72))
-    with pytest.raises(ValueError, match="thermal"):
-        model(torch.zeros(1, 3, 64, 64))
+        model({"rgb": torch.zeros(1, 3, 64, 64), "thermal": torch.zeros(1, 3, 64, 72)})
+    with pytest.raises(ValueError, match=r"no image of the modality thermal: model\.modalities is"):
+        model({"rgb": torch.zeros(1, 3, 64, 64)})
+
+
+@pytest.mark.parametrize("name", ["type", "train", "training", "keys"])
+def test_a_name_that_pytorch_keeps_is_refused(model_config: ModelConfig, name: str) -> None:
+    with pytest.raises(UserError, match=rf"^model\.modalities: PyTorch has another use for the name '{name}'"):
+        Samsod(replace(model_config, modalities=["rgb", name]))
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -124,7 +141,7 @@ def test_each_group_is_reached_by_its_losses_and_no_other(
         "encoder": {"fusion", "rgb", "thermal"},
     }
     assert [g.name for g in groups] == list(expected)[: 3 if frozen else 4]
-    losses = {name: logits.square().mean() for name, logits in model(*images()).streams().items()}
+    losses = {name: logits.square().mean() for name, logits in model(images()).streams.items()}
     for group in groups:
         assert set(group.losses) == expected[group.name]
         for name, loss in losses.items():
@@ -146,7 +163,7 @@ class NoHostReads(TorchDispatchMode):
 def test_forward_reads_nothing_back_to_the_host(model_config: ModelConfig, adapter: str) -> None:
     model = randomised(replace(model_config, adapter=AdapterConfig(adapter)))
     with NoHostReads():
-        model(*images())
+        model(images())
     with pytest.raises(AssertionError, match="read back"), NoHostReads():
         int(torch.ones(()))
 
@@ -157,7 +174,3 @@ def test_parameter_counts_of_the_paper(size: str) -> None:
     total = sum(p.numel() for p in model.parameters())
     adapters = sum(p.numel() for part in model.parts()["adapters"] for p in part.parameters())
     assert (total, adapters) == {"tiny": (32_677_685, 1_243_440), "large": (224_147_765, 7_229_376)}[size]
-
-
-def test_streams_of_an_empty_prediction() -> None:
-    assert Prediction().streams() == {}

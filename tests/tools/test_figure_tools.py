@@ -88,10 +88,11 @@ def test_plot_activations(tmp_path: Path, tested_run: Path, tool: Tool) -> None:
     assert tool("plot_activations", *options, "--images", "001")[1] == f"drawn: {picture}\n"
     assert picture.read_bytes().startswith(b"<?xml")
     fault(tool("plot_activations", *options, "--images", "01"), "no image '01'", "did you mean")
-    fault(tool("plot_activations", *options), "--images", "--rgb")
+    fault(tool("plot_activations", *options), "--images", "--pair")
     rgb = tmp_path / "four" / "RGB" / "001.png"
-    fault(tool("plot_activations", *options, "--rgb", rgb), "--thermal: missing")
-    assert tool("plot_activations", *options, "--rgb", rgb, "--thermal", tmp_path / "four" / "T" / "001.png")[0] == 0
+    fault(tool("plot_activations", *options, "--pair", f"rgb={rgb}"), "--pair", "rgb=FILE thermal=FILE")
+    thermal = tmp_path / "four" / "T" / "001.png"
+    assert tool("plot_activations", *options, "--pair", f"rgb={rgb}", f"thermal={thermal}")[0] == 0
     fault(tool("plot_activations", *options[:-1], "9", "--images", "001"), "no block 9")
 
 

@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from samsod.config.data_schema import ThermalConfig
+from samsod.config.data_schema import DataConfig
 from samsod.data.checking.inspection import PairFacts, inspect_pairs
-from samsod.data.sources.catalog import FoundSet, Triplet
+from samsod.data.sources.catalog import FoundSet, Pair
 from samsod.data.sources.folders import some_of
+from samsod.data.sources.modalities import role_of, settings_of
 
 Watch = Callable[[Iterable[PairFacts], int, str], Iterable[PairFacts]]
 """Passes facts on and shows how far they are: `samsod.engine.log.progress`."""
@@ -38,17 +39,17 @@ class CheckedSet:
         return unmatched + [fault for facts in self.facts for fault in facts.faults]
 
     @property
-    def usable(self) -> tuple[Triplet, ...]:
+    def usable(self) -> tuple[Pair, ...]:
         """The pairs without fault."""
-        pairs = zip(self.found.pairs.triplets, self.facts, strict=True)
-        return tuple(triplet for triplet, facts in pairs if not facts.faults)
+        pairs = zip(self.found.whole.pairs, self.facts, strict=True)
+        return tuple(pair for pair, facts in pairs if not facts.faults)
 
 
-def check_set(found: FoundSet, thermal: ThermalConfig, processes: int, watch: Watch) -> CheckedSet:
+def check_set(found: FoundSet, data: DataConfig, processes: int, watch: Watch) -> CheckedSet:
     """Reads every file of a set; see `inspect_pairs`."""
-    triplets = found.pairs.triplets
-    facts = inspect_pairs(triplets, thermal, processes)
-    return CheckedSet(found, tuple(watch(facts, len(triplets), f"checking {found.label}")))
+    pairs = found.whole.pairs
+    facts = inspect_pairs(pairs, {name: settings_of(name, data) for name in found.modalities}, processes)
+    return CheckedSet(found, tuple(watch(facts, len(pairs), f"checking {found.label}")))
 
 
 def notes_on(checked: CheckedSet) -> Iterator[str]:
@@ -59,11 +60,13 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
     groups = [group for group in _by_digest(facts).values() if len(group) > 1]
     if groups:
         repeated = sum(map(len, groups)) - len(groups)
-        yield f"RGB images that are there more than once ({repeated}): {some_of([_same(group) for group in groups])}"
-    kinds = Counter(fact.second for fact in facts if fact.second)
-    if len(kinds) > 1:
-        called = found.family.roles["thermal"].called
-        yield f"its {called}s differ in kind: {', '.join(f'{count} of {kind}' for kind, count in kinds.most_common())}"
+        called = role_of(found.modalities[0]).called
+        yield f"{called}s that are there more than once ({repeated}): {some_of([_same(group) for group in groups])}"
+    for name in found.modalities:
+        kinds = Counter(fact.kinds[name] for fact in facts if name in fact.kinds)
+        if len(kinds) > 1:
+            counts = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common())
+            yield f"its {role_of(name).called}s differ in kind: {counts}"
     empty, stray = ([fact.stem for fact in facts if getattr(fact, flag)] for flag in ("empty", "stray"))
     if empty:
         yield f"pairs without any foreground ({len(empty)}): {some_of(empty)}"
@@ -72,9 +75,9 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
 
 
 def in_training_too(test: CheckedSet, checked: Iterable[CheckedSet]) -> dict[str, dict[str, str]]:
-    """Which RGB images of a test set are in training sets: by training set, the stem there by the stem here.
+    """Which reference images of a test set are in training sets: by training set, the stem there by the stem here.
 
-    RGB images are the same when all their decoded pixels are, whatever the files are called or stored as.
+    Images are the same when all their decoded pixels are, whatever the files are called or stored as.
     """
     shared = {}
     for train in checked if _tests(test) else ():

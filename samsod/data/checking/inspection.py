@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,11 +18,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from samsod.config.data_schema import ThermalConfig
-from samsod.data.dataset import read_images
-from samsod.data.decoding.images import Bytes, cv2, decode_stored, read_rgb, read_truth
-from samsod.data.decoding.modality import read_thermal
-from samsod.data.sources.catalog import Triplet
+from samsod.config.data_schema import ModalityConfig
+from samsod.data.decoding.images import Bytes, cv2, decode_stored, read_truth
+from samsod.data.decoding.modality import read_modality
+from samsod.data.pair_images import read_images
+from samsod.data.sources.catalog import Pair
 from samsod.utils.errors import UserError
 
 Read = TypeVar("Read")
@@ -35,13 +36,13 @@ class PairFacts(NamedTuple):
         faults: One line for every reason why it cannot be used, each naming a file.
         unreadable: How many of its files cannot be read.
         sizes_differ: Whether its files differ in size.
-        size: Width and height of the RGB image; None when it cannot be read.
-        formats: The files' formats by their endings: RGB, second modality, truth.
-        second: Bits and channels of the second modality, such as `16 bit`; empty when it cannot be read.
+        size: Width and height of the reference image; None when it cannot be read.
+        formats: The files' formats by their endings, by modality and map.
+        kinds: Bits and channels, such as `16 bit`, of the images that can be read, by modality; photographs left out.
         mask: The values of the mask: `0/255`, `0/1`, `0/255 soft` ...; empty when it cannot be read.
         empty: Whether nothing is salient (of scribbles: no foreground is marked).
         stray: Whether strokes on the foreground lie outside the labelled region.
-        digest: SHA-256 of the RGB image's decoded pixels; empty when it cannot be read.
+        digest: SHA-256 of the reference image's decoded pixels; empty when it cannot be read.
     """
 
     stem: str
@@ -49,60 +50,67 @@ class PairFacts(NamedTuple):
     unreadable: int
     sizes_differ: bool
     size: tuple[int, int] | None
-    formats: tuple[str, str, str]
-    second: str
+    formats: dict[str, str]
+    kinds: dict[str, str]
     mask: str
     empty: bool
     stray: bool
     digest: str
 
 
-def inspect_pair(triplet: Triplet, thermal: ThermalConfig) -> PairFacts:
+def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig]) -> PairFacts:
     """Reads all files of a pair. Nothing is raised for a bad file: it is one of the facts."""
     faults: list[str] = []
-    rgb = _attempt(read_rgb, triplet.rgb, faults)
-    second = _attempt(lambda path: _read_second(path, thermal), triplet.thermal, faults)
-    truth = _attempt(read_truth, triplet.ground_truth, faults)
-    labelled = _attempt(read_truth, triplet.labelled, faults) if triplet.labelled else None
+    read = {
+        name: _attempt(partial(read_modality, config=modalities[name]), path, faults)
+        for name, path in pair.images.items()
+    }
+    truth, labelled = (
+        _attempt(read_truth, path, faults) if path else None for path in (pair.ground_truth, pair.labelled)
+    )
     unreadable = len(faults)
-    shapes = {image.shape[:2] for image in (rgb, second, truth, labelled) if image is not None}
-    if not unreadable and (len(shapes) > 1 or triplet.labelled):
-        _attempt(lambda _: read_images(triplet, thermal), triplet.rgb, faults)
+    shapes = {image.shape[:2] for image in (*read.values(), truth, labelled) if image is not None}
+    if not unreadable and (len(shapes) > 1 or pair.labelled):
+        _attempt(lambda _: read_images(pair, modalities), pair.reference, faults)
     both = truth is not None and labelled is not None and truth.shape == labelled.shape
+    reference = next(iter(read.values()))
+    stored = [name for name, image in read.items() if image is not None and modalities[name].scale != "cut"]
     return PairFacts(
-        triplet.stem,
+        pair.stem,
         tuple(faults),
         unreadable,
         len(shapes) > 1,
-        None if rgb is None else (rgb.shape[1], rgb.shape[0]),
-        (_format(triplet.rgb), _format(triplet.thermal), _format(triplet.ground_truth)),
-        "" if second is None else _kind(second),
-        "" if truth is None else _mask_values(decode_stored(triplet.ground_truth)[0]),
+        None if reference is None else (reference.shape[1], reference.shape[0]),
+        {name: _format(path) for name, path in pair.files.items()},
+        {name: _kind(decode_stored(pair.images[name])[0]) for name in stored},
+        "" if truth is None else _mask_values(decode_stored(pair.ground_truth)[0]),
         truth is not None and not truth.any(),
         bool(both and (truth & ~labelled).any()),  # type: ignore[operator]
-        "" if rgb is None else _digest(rgb),
+        "" if reference is None else _digest(reference),
     )
 
 
-def inspect_pairs(triplets: Sequence[Triplet], thermal: ThermalConfig, processes: int) -> Iterator[PairFacts]:
+def inspect_pairs(
+    pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int
+) -> Iterator[PairFacts]:
     """Inspects pairs, in order.
 
     Args:
-        triplets: The pairs.
-        thermal: How the second modality is read.
+        pairs: The pairs.
+        modalities: How the image of each modality is read.
         processes: How many processes read them; 0: one for each core this process may use, 1: this one.
 
     Raises:
         RuntimeError: One of the processes was killed.
     """
-    count = min(processes or _cores(), len(triplets))
+    count = min(processes or _cores(), len(pairs))
     if count <= 1:
-        yield from (inspect_pair(triplet, thermal) for triplet in triplets)
+        yield from (inspect_pair(pair, modalities) for pair in pairs)
         return
     pool = ProcessPoolExecutor(count, initializer=_prepare, initargs=(os.getpid(),))
     try:
         with _uninterrupted():
-            facts = pool.map(inspect_pair, triplets, repeat(thermal), chunksize=8)
+            facts = pool.map(inspect_pair, pairs, repeat(modalities), chunksize=8)
         yield from facts
     finally:
         pool.shutdown(cancel_futures=True)
@@ -145,12 +153,6 @@ def _attempt(read: Callable[[Path], Read], path: Path, faults: list[str]) -> Rea
     except UserError as error:
         faults.append(str(error))
         return None
-
-
-def _read_second(path: Path, thermal: ThermalConfig) -> npt.NDArray[np.generic]:
-    """The image as it is stored, if training can read it."""
-    read_thermal(path, thermal)
-    return decode_stored(path)[0]
 
 
 def _format(path: Path) -> str:

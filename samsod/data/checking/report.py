@@ -9,22 +9,11 @@ from typing import Any
 from samsod.data.checking.check import CheckedSet, in_training_too, notes_on
 from samsod.data.checking.inspection import PairFacts
 from samsod.data.sources.folders import some_of
+from samsod.data.sources.modalities import role_of
 from samsod.data.sources.recognise import Recognised
 
-HEADING = (
-    "set",
-    "part",
-    "pairs",
-    "expected",
-    "size",
-    "RGB",
-    "second modality",
-    "truth",
-    "unreadable",
-    "unmatched",
-    "sizes differ",
-    "in training too",
-)
+BEFORE = ("set", "part", "pairs", "expected", "size")
+AFTER = ("truth", "unreadable", "unmatched", "sizes differ", "in training too")
 
 
 def faults_of(found: Recognised, checked: Sequence[CheckedSet]) -> list[str]:
@@ -38,13 +27,17 @@ def notes_of(found: Recognised, checked: Sequence[CheckedSet]) -> Iterator[str]:
         yield from (f"{one.found.label}: {note}" for note in notes_on(one))
         for train, stems in in_training_too(one, checked).items():
             same = [f"{there} = {here}" for here, there in stems.items()]
-            yield f"{one.found.label}: RGB images that are in {train} too ({len(same)}): {some_of(same)}"
+            called = role_of(one.found.modalities[0]).called
+            yield f"{one.found.label}: {called}s that are in {train} too ({len(same)}): {some_of(same)}"
     yield from found.notes
 
 
-def table_rows(checked: Sequence[CheckedSet]) -> list[list[str]]:
-    """The cells under `HEADING`, a row for each set."""
-    return [["-" if cell is None else str(cell) for cell in _row(one, checked).values()] for one in checked]
+def table(checked: Sequence[CheckedSet]) -> tuple[list[str], list[list[str]]]:
+    """The heading and the cells, a row for each set, with a column for every modality that any set has."""
+    rows = [_row(one, checked) for one in checked]
+    modalities = list(dict.fromkeys(name for one in checked for name in one.found.modalities))
+    heading = list(BEFORE + tuple(modalities) + AFTER)
+    return heading, [["-" if row.get(name) is None else str(row[name]) for name in heading] for row in rows]
 
 
 def as_json(found: Recognised, checked: Sequence[CheckedSet]) -> dict[str, Any]:
@@ -56,23 +49,19 @@ def as_json(found: Recognised, checked: Sequence[CheckedSet]) -> dict[str, Any]:
 
 def _row(one: CheckedSet, checked: Sequence[CheckedSet]) -> dict[str, Any]:
     found, facts = one.found, one.facts
-    formats = ["+".join(sorted({fact.formats[i] for fact in facts})) for i in range(3)]
     shared = in_training_too(one, checked)
-    cells = (
-        found.pairs.name,
-        found.config.split,
-        len(facts),
-        found.published,
-        _sizes(facts),
-        formats[0],
-        _with_kinds(formats[1], (fact.second for fact in facts)),
-        _with_kinds(formats[2], (fact.mask for fact in facts)),
+    before = (found.whole.name, found.config.split, len(facts), found.published, _sizes(facts))
+    after = (
+        _with_kinds(facts, "ground_truth", (fact.mask for fact in facts)),
         sum(fact.unreadable for fact in facts),
         len(found.unmatched),
         sum(fact.sizes_differ for fact in facts),
         len({stem for same in shared.values() for stem in same}),
     )
-    return dict(zip(HEADING, cells, strict=True))
+    between = {
+        name: _with_kinds(facts, name, (fact.kinds.get(name, "") for fact in facts)) for name in found.modalities
+    }
+    return {**dict(zip(BEFORE, before, strict=True)), **between, **dict(zip(AFTER, after, strict=True))}
 
 
 def _whereabouts(one: CheckedSet) -> dict[str, Any]:
@@ -87,6 +76,7 @@ def _sizes(facts: Iterable[PairFacts]) -> str:
     return "..".join([ends[0], ends[-1]] if len(ends) > 1 else ends)
 
 
-def _with_kinds(formats: str, kinds: Iterable[str]) -> str:
+def _with_kinds(facts: Sequence[PairFacts], role: str, kinds: Iterable[str]) -> str:
+    formats = "+".join(sorted({fact.formats[role] for fact in facts}))
     common = [kind for kind, _ in Counter(filter(None, kinds)).most_common()]
     return " ".join(filter(None, (formats, " + ".join(common))))

@@ -38,7 +38,8 @@ except ImportError as import_error:
     raise UserError(_explain(import_error)) from import_error
 
 __all__ = [
-    *("Bytes", "Mask", "cv2", "decode_stored", "read_rgb", "read_rgb_reduced", "read_saliency", "read_truth", "shrink"),
+    *("Bytes", "Mask", "as_bytes", "cv2", "decode_stored", "read_rgb", "read_saliency", "read_truth", "reduction"),
+    "shrink",
 ]
 
 Bytes = npt.NDArray[np.uint8]
@@ -93,30 +94,28 @@ def read_rgb(path: str | Path) -> Bytes:
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; one line that names it.
     """
-    return read_rgb_reduced(path, 0)[0]
+    path = Path(path)
+    image, _ = _decode(path, _read(path), _AS_COLOR, 1)
+    return as_bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def read_rgb_reduced(path: str | Path, least: int) -> tuple[Bytes, int]:
-    """Reads a colour image; a JPEG is reduced while it is decoded, which is several times faster than resizing it.
+def reduction(path: str | Path, least: int) -> int:
+    """By how much a JPEG may be reduced while it is decoded, which is several times faster than resizing it.
 
     Args:
         path: The file.
         least: Pixels that are to be left on either side; 0: all.
 
     Returns:
-        As `read_rgb`, and by how much it was reduced: 8, 4 or 2, dividing both sides of a JPEG, else 1.
+        8, 4 or 2, if it divides both sides of a JPEG, else 1.
 
     Raises:
-        UserError: As in `read_rgb`.
+        UserError: The file cannot be read.
     """
-    path = Path(path)
-    data = _read(path)
-    sides = jpeg_size(data) if least else None
-    reduce = 1
-    if sides:
-        reduce = next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
-    image, _ = _decode(path, data, _AS_COLOR, reduce)
-    return _bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), reduce
+    sides = jpeg_size(_read(Path(path))) if least else None
+    if not sides:
+        return 1
+    return next((n for n in _REDUCED if all(side % n == 0 and side >= n * least for side in sides)), 1)
 
 
 def decode_stored(path: Path, reduce: int = 1) -> tuple[npt.NDArray[Any], int]:
@@ -141,7 +140,7 @@ def shrink(image: Bytes, factor: int) -> Bytes:
     height, width = image.shape[:2]
     if factor == 1 or height % factor or width % factor:
         return image
-    return _bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA))
+    return as_bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA))
 
 
 def read_truth(path: str | Path) -> Mask:
@@ -167,7 +166,7 @@ def read_truth(path: str | Path) -> Mask:
     if brightest <= 1:
         return image > 0
     white = 255 if brightest <= 255 else 65535
-    image = _bytes(image if white == 255 else image >> 8)
+    image = as_bytes(image if white == 255 else image >> 8)
     if image.max() <= THRESHOLD:
         raise UserError(
             f"{path}: not a mask: its brightest pixel is {brightest} of {white}, "
@@ -211,10 +210,10 @@ def read_saliency(path: str | Path) -> Bytes:
                 f"{path}: holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
             )
         image = image // 257
-    return _bytes(image)
+    return as_bytes(image)
 
 
-def _bytes(image: npt.NDArray[Any]) -> Bytes:
+def as_bytes(image: npt.NDArray[Any]) -> Bytes:
     """For the type checker: OpenCV's stubs do not say that 8 bits stay 8 bits."""
     return image.astype(np.uint8, copy=False)
 

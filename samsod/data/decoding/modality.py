@@ -1,4 +1,4 @@
-"""Reading the second modality as it is stored: thermal or depth, integers or temperatures, with pixels missing."""
+"""Reading an image of any modality: photographs, thermal or depth, integers or temperatures, with pixels missing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samsod.config.data_schema import ThermalConfig
-from samsod.data.decoding.images import Bytes, Mask, cv2, decode_stored, shrink
+from samsod.config.data_schema import ModalityConfig
+from samsod.data.decoding.images import Bytes, Mask, as_bytes, cv2, decode_stored, shrink
 from samsod.utils.errors import UserError
 
 
-def read_thermal(path: str | Path, config: ThermalConfig, reduce: int = 1) -> Bytes:
-    """Reads a thermal (or depth) image of one channel or three (pseudo-colour), whatever it is stored in.
+def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> Bytes:
+    """Reads an image of one channel or three, whatever it is stored in.
 
     One channel is repeated to three, alpha is dropped. 8-bit values stay as they are unless there is a
     `config.range`; 16-bit and floating-point ones become 255 · (value - low) / (high - low), clipped and rounded,
-    with low and high the image's own extremes (0 everywhere in a constant image) or the range. Then come
-    `config.invert` and, where there is no reading, `config.fill`: an image without any reading is black.
+    with low and high the image's own extremes (0 everywhere in a constant image) or the range; with scale `cut` of 16
+    bits the upper 8 are left. Then come `config.invert` and, where there is no reading, `config.fill`: an image
+    without any reading is black.
 
     Args:
         path: The file.
-        config: How its values are to be taken.
+        config: How its values are to be taken; a scale that is left open counts as `image`.
         reduce: Both sides are divided by it, if they are multiples of it.
 
     Returns:
@@ -39,20 +40,29 @@ def read_thermal(path: str | Path, config: ThermalConfig, reduce: int = 1) -> By
     image, left = decode_stored(path, reduce if early else 1)
     result = _to_8_bits(path, image, config)
     colour = cv2.cvtColor(result, cv2.COLOR_GRAY2RGB if result.ndim == 2 else cv2.COLOR_BGR2RGB)
-    return shrink(colour.astype(np.uint8, copy=False), left if early else reduce)
+    return shrink(as_bytes(colour), left if early else reduce)
 
 
-def _to_8_bits(path: Path, image: npt.NDArray[Any], config: ThermalConfig) -> Bytes:
+def _to_8_bits(path: Path, image: npt.NDArray[Any], config: ModalityConfig) -> Bytes:
     missing = _missing(image, config.missing)
     if image.dtype == np.uint8 and not config.range:
         result: Bytes = image.copy() if missing is not None else image
+    elif config.scale == "cut":
+        result = _cut(path, image)
     else:
         result = _stretched(image, missing, *_bounds(path, image, missing, config))
     if config.invert:
-        result = cv2.bitwise_not(result).astype(np.uint8, copy=False)
+        result = as_bytes(cv2.bitwise_not(result))
     if missing is not None:
         result[missing] = 0 if config.fill == "zero" or missing.all() else _nearest(result, missing)
     return result
+
+
+def _cut(path: Path, image: npt.NDArray[Any]) -> Bytes:
+    """The upper 8 bits of 16."""
+    if image.dtype != np.uint16:
+        raise UserError(f"{path}: holds {image.dtype} values; cut to 8 bits can be only 16 (see scale of its modality)")
+    return as_bytes(image >> 8)
 
 
 def _missing(image: npt.NDArray[Any], value: float | None) -> Mask | None:
@@ -71,9 +81,9 @@ def _pixels(of_values: Mask, over_channels: Callable[..., Any]) -> Mask:
     return pixels
 
 
-def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: ThermalConfig) -> tuple[float, float]:
+def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: ModalityConfig) -> tuple[float, float]:
     """The values that become 0 and 255."""
-    if config.scale == "image":
+    if config.scale != "fixed":
         readings = image if missing is None else image[~missing]
         return (float(readings.min()), float(readings.max())) if readings.size else (0.0, 0.0)
     if config.range:
@@ -81,8 +91,8 @@ def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: T
     if image.dtype == np.uint16:
         return 0.0, 65535.0
     raise UserError(
-        f"{path}: holds {image.dtype} values, and data.thermal.scale is fixed: "
-        "say in data.thermal.range which of them become 0 and 255"
+        f"{path}: holds {image.dtype} values, and the scale of its modality is fixed: "
+        "say in its range which of them become 0 and 255"
     )
 
 

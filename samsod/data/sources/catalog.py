@@ -1,9 +1,9 @@
-"""From a `DatasetConfig` to triplets of paths, and how a set is divided to hold a part out."""
+"""From a `DatasetConfig` to pairs of paths, and how a set is divided to hold a part out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +15,36 @@ from samsod.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Triplet:
-    """One pair of images and its truth.
+class Pair:
+    """The images of one scene, one for each modality, and their truth.
 
     Attributes:
         stem: The file name all share, without its ending.
-        rgb: The RGB image.
-        thermal: The thermal (or depth) image.
+        images: The image of each modality, the reference first.
         ground_truth: The mask; of a set with scribbles the strokes on the foreground.
         labelled: Of a set with scribbles the image of the pixels that any stroke covers, else None.
     """
 
     stem: str
-    rgb: Path
-    thermal: Path
+    images: Mapping[str, Path]
     ground_truth: Path
     labelled: Path | None = None
+
+    @property
+    def reference(self) -> Path:
+        """The image whose size and mask all others share."""
+        return next(iter(self.images.values()))
+
+    @property
+    def maps(self) -> dict[str, Path]:
+        """The files that say something about the pixels: `ground_truth`, and with scribbles `labelled`."""
+        maps = {"ground_truth": self.ground_truth}
+        return {**maps, "labelled": self.labelled} if self.labelled else maps
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All its files, by modality and map."""
+        return {**self.images, **self.maps}
 
 
 @dataclass(frozen=True)
@@ -38,12 +52,12 @@ class PairSet:
     """A data set (or the part of one) and what results call it."""
 
     name: str
-    triplets: tuple[Triplet, ...]
+    pairs: tuple[Pair, ...]
 
     @property
     def partial_labels(self) -> bool:
         """Whether it has scribbles in the place of masks."""
-        return any(triplet.labelled for triplet in self.triplets)
+        return any(pair.labelled for pair in self.pairs)
 
 
 @dataclass(frozen=True)
@@ -54,20 +68,22 @@ class FoundSet:
         config: What was asked for.
         family: Its family.
         layout: Its folders.
-        pairs: The pairs that are complete, sorted by stem or in the order of the list file.
+        modalities: What it was asked for images of.
+        whole: The pairs that are complete, sorted by stem or in the order of the list file.
         unmatched: The files that lack a partner; with a list file only those it names.
     """
 
     config: DatasetConfig
     family: Family
     layout: Layout
-    pairs: PairSet
+    modalities: tuple[str, ...]
+    whole: PairSet
     unmatched: tuple[Unmatched, ...]
 
     @property
     def label(self) -> str:
         """Its name and part."""
-        return " ".join(filter(None, (self.pairs.name, self.config.split)))
+        return " ".join(filter(None, (self.whole.name, self.config.split)))
 
     @property
     def published(self) -> int | None:
@@ -75,31 +91,36 @@ class FoundSet:
         return None if self.config.list_file else self.family.splits[self.config.split]
 
 
-def look_up(config: DatasetConfig, data_root: str) -> FoundSet:
+def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str]) -> FoundSet:
     """Finds the set's folders and pairs their files by stem.
 
     Args:
         config: Which set, and where it lies if not under `data_root`.
         data_root: Folder that holds the data sets.
+        modalities: What images a pair has; the first is the reference. What else the set has is not looked at.
 
     Raises:
-        UserError: No such family, folder or list file; an empty folder; two files of one stem.
+        UserError: No such family, modality, folder or list file; an empty folder; two files of one stem.
     """
     family = find_family(config)
-    layout = find_layout(config, family, data_root)
-    pairing = pair_files(layout, family.roles, config.list_file)
-    triplets = (Triplet(stem, *paths) for stem, paths in pairing.whole.items())
+    layout = find_layout(config, family, data_root, modalities)
+    pairing = pair_files(layout, family.roles(modalities), config.list_file)
+    pairs = tuple(
+        Pair(stem, {name: files[name] for name in modalities}, files["ground_truth"], files.get("labelled"))
+        for stem, files in pairing.whole.items()
+    )
     own_name = family.folders[0] if family.folders else family.name
-    return FoundSet(config, family, layout, PairSet(config.name or own_name, tuple(triplets)), pairing.unmatched)
+    whole = PairSet(config.name or own_name, pairs)
+    return FoundSet(config, family, layout, tuple(modalities), whole, pairing.unmatched)
 
 
-def find_set(config: DatasetConfig, data_root: str) -> PairSet:
+def find_set(config: DatasetConfig, data_root: str, modalities: Sequence[str]) -> PairSet:
     """The pairs of a set that must be whole; see `look_up`.
 
     Raises:
         UserError: As in `look_up`, or a file without its partners. One line per fault.
     """
-    return whole_set(look_up(config, data_root))
+    return whole_set(look_up(config, data_root, modalities))
 
 
 def whole_set(found: FoundSet) -> PairSet:
@@ -110,28 +131,28 @@ def whole_set(found: FoundSet) -> PairSet:
     """
     if found.unmatched:
         raise UserError("\n".join(summarise(found.unmatched)))
-    return found.pairs
+    return found.whole
 
 
-def hold_out(triplets: Sequence[Triplet], share: float) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...]]:
+def hold_out(pairs: Sequence[Pair], share: float) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Divides the pairs by a hash of their stems, so that the same files are held out in every run.
 
     Args:
-        triplets: The pairs; both results keep their order.
+        pairs: The pairs; both results keep their order.
         share: About how much of them to hold out, 0 to 1. Above 0, and with two pairs or more, at least one is held
             out and at least one kept.
 
     Returns:
         (kept, held out).
     """
-    draws = {triplet.stem: _draw(triplet.stem) for triplet in triplets}
+    draws = {pair.stem: _draw(pair.stem) for pair in pairs}
     ranked = sorted(draws.values())
     if share <= 0 or len(ranked) < 2:
-        return tuple(triplets), ()
+        return tuple(pairs), ()
     # Above the lowest draw and not above the highest, so that neither part is empty.
     threshold = min(share if share > ranked[0] else ranked[1], ranked[-1])
-    kept = tuple(triplet for triplet in triplets if draws[triplet.stem] >= threshold)
-    return kept, tuple(triplet for triplet in triplets if draws[triplet.stem] < threshold)
+    kept = tuple(pair for pair in pairs if draws[pair.stem] >= threshold)
+    return kept, tuple(pair for pair in pairs if draws[pair.stem] < threshold)
 
 
 def _draw(stem: str) -> float:

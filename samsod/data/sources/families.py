@@ -5,31 +5,18 @@ Names of folders are compared without regard to case, hyphens, underscores and b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from samsod.config.data_schema import DatasetConfig
+from samsod.data.sources.folders import enumerated
+from samsod.data.sources.modalities import MODALITIES, Role, role_of
 from samsod.utils.errors import UserError, nearest
 
 Split = Literal["", "train", "test"]
 
 
-class Role(NamedTuple):
-    """What one folder of a set holds: what messages call an image of it, and the folder's usual names, best first."""
-
-    called: str
-    names: tuple[str, ...]
-
-
-_THERMAL_NAMES = ("T", "thermal", "th", "IR", "infrared", "thermals")
-_DEPTH_NAMES = ("depth", "depths", "D", "dep", "depth map", "depth maps")
-RGB = Role("RGB image", ("RGB", "Img", "Imgs", "image", "images", "visible", "vis", "RGB left"))
-SECOND = {
-    "thermal": Role("thermal image", _THERMAL_NAMES),
-    "depth": Role("depth image", _DEPTH_NAMES),
-    "either": Role("thermal image", _THERMAL_NAMES + _DEPTH_NAMES),
-}
 MASK = Role(
     "mask", ("GT", "GTs", "mask", "masks", "ground truth", "ground truths", "label", "labels", "annotation",
              "annotations")
@@ -50,7 +37,7 @@ class Family:
         folders: Names its folder has in the wild, the first of which results call it by; empty: it has none of its
             own, and `root` must be given.
         splits: Its parts and how many pairs each holds, None when that is open; "" stands for a set without parts.
-        second: Its second modality.
+        modalities: What it has images of; empty: a tree of one's own, which may have any.
         scribbles: Whether it holds foreground scribbles and labelled regions in the place of masks.
         trains: Whether a set without parts is one to train on.
     """
@@ -58,48 +45,59 @@ class Family:
     name: str
     folders: tuple[str, ...]
     splits: Mapping[Split, int | None]
-    second: Literal["thermal", "depth", "either"] = "thermal"
+    modalities: tuple[str, ...] = ()
     scribbles: bool = False
     trains: bool = False
 
-    @property
-    def roles(self) -> Mapping[str, Role]:
-        """What its folders hold, by the name of `Triplet`'s field."""
+    def roles(self, modalities: Sequence[str]) -> Mapping[str, Role]:
+        """What the folders hold that a model of these modalities needs, by modality, and then masks or scribbles.
+
+        Raises:
+            UserError: The set has no images of one of them.
+        """
+        for name in modalities if self.modalities else ():
+            if name not in self.modalities:
+                raise UserError(
+                    f"{self.name}: has no {role_of(name).called}s; it has {enumerated(self.modalities)}: "
+                    "set model.modalities to these, or to one of them"
+                )
         truth = {"ground_truth": FOREGROUND, "labelled": LABELLED} if self.scribbles else {"ground_truth": MASK}
-        return {"rgb": RGB, "thermal": SECOND[self.second], **truth}
+        return {**{name: role_of(name) for name in modalities}, **truth}
 
 
 def _by_name(families: Iterable[Family]) -> Mapping[str, Family]:
     return {family.name: family for family in families}
 
 
+_RGBT, _RGBD = ("rgb", "thermal"), ("rgb", "depth")
 _OWN: Mapping[Split, int | None] = {"": None, "train": None, "test": None}
 FAMILIES: Mapping[str, Family] = _by_name(
     (
-        Family("folders", (), _OWN, "either"),
-        Family("scribbles", (), _OWN, "either", scribbles=True),
-        Family("vt5000", ("VT5000", "VT5000_clear"), {"train": 2500, "test": 2500}),
-        Family("vt1000", ("VT1000",), {"": 1000}),
-        Family("vt821", ("VT821",), {"": 821}),
-        Family("rgbts", ("RGBT-S", "RGBT scribble", "VT5000 scribble"), {"": 2500}, scribbles=True, trains=True),
-        Family("nju2k", ("NJU2K", "NJUD", "NJU2000", "NJUDS2000"), {"train": 1485, "test": 500}, "depth"),
-        Family("nlpr", ("NLPR", "NLPR RGBD1000"), {"train": 700, "test": 300}, "depth"),
+        Family("folders", (), _OWN),
+        Family("scribbles", (), _OWN, scribbles=True),
+        Family("vt5000", ("VT5000", "VT5000_clear"), {"train": 2500, "test": 2500}, _RGBT),
+        Family("vt1000", ("VT1000",), {"": 1000}, _RGBT),
+        Family("vt821", ("VT821",), {"": 821}, _RGBT),
+        Family("rgbts", ("RGBT-S", "RGBT scribble", "VT5000 scribble"), {"": 2500}, _RGBT, scribbles=True, trains=True),
+        Family("nju2k", ("NJU2K", "NJUD", "NJU2000", "NJUDS2000"), {"train": 1485, "test": 500}, _RGBD),
+        Family("nlpr", ("NLPR", "NLPR RGBD1000"), {"train": 700, "test": 300}, _RGBD),
         # The training parts of both in one folder, as collections hand them round; some name it after its part alone.
         Family(
             "nju2k_nlpr",
             ("NJU2K-NLPR", "NJU2K+NLPR", "NJUD-NLPR", "NJUNLPR", "RGBD for train", "TrainDataset"),
             {"": 2185},
-            "depth",
+            _RGBD,
             trains=True,
         ),
-        Family("stere", ("STERE", "STEREO", "STERE1000", "STEREO1000", "SSB", "SSB1000"), {"": 1000}, "depth"),
-        Family("sip", ("SIP",), {"": 929}, "depth"),
+        Family("stere", ("STERE", "STEREO", "STERE1000", "STEREO1000", "SSB", "SSB1000"), {"": 1000}, _RGBD),
+        Family("sip", ("SIP",), {"": 929}, _RGBD),
         Family(
             "neu_rsdds_aug",
             ("NEU-RSDDS-AUG", "RSDDS-AUG", "NEU RSDDS", "RSDDS"),
             {"train": 1500, "test": 362},
-            "depth",
+            _RGBD,
         ),
+        Family("vdt2048", ("VDT-2048", "VDT", "VDT2048 dataset"), {"train": 1048, "test": 1000}, tuple(MODALITIES)),
     )
 )
 

@@ -81,3 +81,8 @@ def folder_key(name: str) -> str:
 def some_of(names: Sequence[str], shown: int = 5) -> str:
     """The first few of many names, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Some names in a sentence: `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""How a data set lies on disk: which folders hold its RGB images, its second modality and its masks or scribbles.
+"""How a data set lies on disk: which folders hold the images of its modalities and its masks or scribbles.
 
 The part (Train, Test) may stand below or above the folder of images, above the set's, or in its name. Names are
 compared without regard to case, hyphens, underscores and blanks.
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from samsod.config.data_schema import DatasetConfig
-from samsod.data.sources.families import RGB, Family
-from samsod.data.sources.folders import children, folder_key, what_is_in
-from samsod.utils.errors import UserError
+from samsod.data.sources.families import Family
+from samsod.data.sources.folders import children, enumerated, folder_key, what_is_in
+from samsod.data.sources.modalities import MODALITIES, Role
+from samsod.utils.errors import UserError, nearest
 
 # Written as `folder_key` writes them.
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -25,10 +26,32 @@ _ALL_PARTS = (*PARTS["test"], *PARTS["train"])
 
 
 class Layout(NamedTuple):
-    """Where a set lies: its folder, and the folders of its images by the name of `Triplet`'s field."""
+    """Where a set lies: its folder, and the folders of its images by modality, of its masks and its strokes."""
 
     root: Path
     folders: Mapping[str, Path]
+
+
+class Wanted(NamedTuple):
+    """What is looked for: the set, its family, and what its folders hold, the reference's first."""
+
+    config: DatasetConfig
+    family: Family
+    roles: Mapping[str, Role]
+
+    @property
+    def reference(self) -> str:
+        """The modality that pairs are made from."""
+        return next(iter(self.roles))
+
+    def folder(self, role: str) -> Path:
+        """The folder the config names, or the empty path."""
+        named = {"ground_truth": self.config.ground_truth, "labelled": self.config.labelled, **self.config.folders}
+        return Path(named.get(role, "")).expanduser()
+
+    def says_where(self, role: str) -> bool:
+        """Whether the config says by a full path where the folder is."""
+        return self.folder(role).is_absolute()
 
 
 class Absent(UserError):
@@ -39,7 +62,7 @@ class NoPlace(Absent):
     """The data sets' folder holds none that goes by the set's name, or the set's none of the part."""
 
 
-def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout:
+def find_layout(config: DatasetConfig, family: Family, data_root: str, modalities: Sequence[str]) -> Layout:
     """Finds the folders of a set.
 
     Looked at are `config.root`, or under `data_root` in this order VT5000, VT5000-Train and Train/VT5000, for all the
@@ -47,19 +70,22 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str) -> Layout
     The first that holds all folders of images counts.
 
     Args:
-        config: The set; its `rgb`, `thermal`, `ground_truth` and `labelled` replace the usual names of these folders.
+        config: The set; its `folders`, `ground_truth` and `labelled` replace the usual names of these folders.
         family: The family it names.
         data_root: Folder that holds the data sets.
+        modalities: What images are wanted; the first is the reference.
 
     Raises:
         Absent: No such folder; the line says what was looked for and what there is.
-        UserError: Two folders that differ in case alone.
+        UserError: The set has no images of a modality, or two folders differ in case alone.
     """
+    wanted = Wanted(config, family, family.roles(modalities))
+    _check_names(config, [*modalities, *(family.modalities or MODALITIES)])
     faults = []
-    for place in _places(config, family, data_root):
+    for place in _places(wanted, data_root):
         for root in (place, *children(place, family.folders)):
             try:
-                return Layout(root, _folders(config, family, root))
+                return Layout(root, _folders(wanted, root))
             except Absent as fault:
                 faults.append(fault)
     raise faults[0]
@@ -71,22 +97,29 @@ def bears_name(folder: Path, family: Family) -> bool:
     return folder_key(folder.resolve().name) in {folder_key(name) for name in names}.difference(_ALL_PARTS)
 
 
-def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]:
+def _check_names(config: DatasetConfig, known: Sequence[str]) -> None:
+    for name in config.folders:
+        if name not in known:
+            raise UserError(f"{config.family}: folders.{name}: no modality is called so{nearest(name, known)}")
+
+
+def _places(wanted: Wanted, data_root: str) -> list[Path]:
     """Where the set may lie; at least one place."""
+    config, family = wanted.config, wanted.family
     if config.root:
         root = Path(config.root).expanduser()
         if not root.is_dir():
             raise Absent(f"{config.family}: no such folder: {root}")
         return [root]
-    if all(_given(config, role) for role in family.roles):
-        return [Path(config.rgb).expanduser().parent]
+    if all(map(wanted.says_where, wanted.roles)):
+        return [wanted.folder(wanted.reference).parent]
     if not family.folders:
-        second = family.roles["thermal"].called
-        raise Absent(f"{config.family}: set root to the folder that holds those of the RGB images, {second}s and masks")
+        held = [f"{role.called}s" for role in wanted.roles.values()]
+        raise Absent(f"{config.family}: set root to the folder that holds those of the {enumerated(held)}")
     parent = Path(data_root).expanduser()
     if not parent.is_dir():
         raise Absent(f"{config.family}: data.root is no folder: {parent}")
-    places = list(_under(parent, family.folders, _parts_of(config)))
+    places = list(_under(parent, wanted))
     if not places:
         raise NoPlace(
             f"{config.family}: no folder {' or '.join(family.folders)} in {parent}; {what_is_in(parent)}; "
@@ -95,29 +128,33 @@ def _places(config: DatasetConfig, family: Family, data_root: str) -> list[Path]
     return places
 
 
-def _under(parent: Path, set_names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
+def _under(parent: Path, wanted: Wanted) -> Iterator[Path]:
+    names, parts = wanted.family.folders, _parts_of(wanted.config)
+    images = wanted.roles[wanted.reference].names
     # A folder that is named after its part alone is the set's only when the images lie in it.
-    named = children(parent, set_names)
-    yield from (place for place in named if folder_key(place.name) not in _ALL_PARTS or children(place, RGB.names))
-    yield from children(parent, _joined(set_names, parts))
+    named = children(parent, names)
+    yield from (place for place in named if folder_key(place.name) not in _ALL_PARTS or children(place, images))
+    yield from children(parent, _joined(names, parts))
     for part in children(parent, parts):
-        yield from children(part, set_names)
+        yield from children(part, names)
 
 
-def _folders(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
+def _folders(wanted: Wanted, root: Path) -> dict[str, Path]:
+    config, names = wanted.config, wanted.family.folders
     if not config.split:
-        return _whole(config, family, root)
-    parts, roles = PARTS[config.split], family.roles
-    above = next(iter([*children(root, parts), *children(root, _joined(family.folders, parts))]), None)
+        return _whole(wanted, root)
+    parts = PARTS[config.split]
+    above = next(iter([*children(root, parts), *children(root, _joined(names, parts))]), None)
     if above is not None:
-        return _role_folders(config, family, above)
-    is_part = _is_part(root, family.folders, parts)
-    if not is_part and not any(getattr(config, name) or children(root, role.names) for name, role in roles.items()):
+        return _role_folders(wanted, above)
+    is_part = _is_part(root, names, parts)
+    roles = wanted.roles.items()
+    if not is_part and not any(wanted.folder(name) != Path() or children(root, role.names) for name, role in roles):
         raise _no_part(config, root)
-    folders = _role_folders(config, family, root)
+    folders = _role_folders(wanted, root)
     below = {role: next(iter(children(folder, parts)), None) for role, folder in folders.items()}
     found = {role: folder for role, folder in below.items() if folder is not None}
-    lacking = [role for role in folders if role not in found and not _given(config, role)]
+    lacking = [role for role in folders if role not in found and not wanted.says_where(role)]
     if not lacking or (not found and is_part):
         return {**folders, **found}
     raise _no_part(config, folders[lacking[0]]) if found else _no_part(config, root)
@@ -130,29 +167,29 @@ def _no_part(config: DatasetConfig, place: Path) -> NoPlace:
     )
 
 
-def _whole(config: DatasetConfig, family: Family, root: Path) -> dict[str, Path]:
+def _whole(wanted: Wanted, root: Path) -> dict[str, Path]:
     """The folders of a set without parts; of a published one they may still lie in a folder Train or Test."""
     try:
-        return _role_folders(config, family, root)
+        return _role_folders(wanted, root)
     except Absent:
-        parts = children(root, _parts_of(config)) if len(family.splits) == 1 else []
+        parts = children(root, _parts_of(wanted.config)) if len(wanted.family.splits) == 1 else []
         if len(parts) != 1:
             raise
-    return _role_folders(config, family, parts[0])
+    return _role_folders(wanted, parts[0])
 
 
-def _role_folders(config: DatasetConfig, family: Family, base: Path) -> dict[str, Path]:
-    return {role: _role_folder(config, family, base, role) for role in family.roles}
+def _role_folders(wanted: Wanted, base: Path) -> dict[str, Path]:
+    return {role: _role_folder(wanted, base, role) for role in wanted.roles}
 
 
-def _role_folder(config: DatasetConfig, family: Family, base: Path, role: str) -> Path:
-    explicit = Path(getattr(config, role)).expanduser()
+def _role_folder(wanted: Wanted, base: Path, role: str) -> Path:
+    config, family, explicit = wanted.config, wanted.family, wanted.folder(role)
     named = explicit != Path()
     if named and (base / explicit).is_dir():
         return base / explicit
     if explicit.is_absolute():
         raise Absent(f"{config.family}: no such folder: {explicit}")
-    called, usual = family.roles[role]
+    called, usual = wanted.roles[role]
     names = (str(explicit),) if named else usual
     found = children(base, names)
     if found:
@@ -162,11 +199,6 @@ def _role_folder(config: DatasetConfig, family: Family, base: Path, role: str) -
         f"{config.family}: no folder of {called}s in {base}; looked for {', '.join(names)}; "
         f"{what_is_in(base)}{'; or set split to train or test' if parted and len(family.splits) > 1 else ''}"
     )
-
-
-def _given(config: DatasetConfig, role: str) -> bool:
-    """Whether the config says by a full path where the folder is."""
-    return Path(getattr(config, role)).expanduser().is_absolute()
 
 
 def _parts_of(config: DatasetConfig) -> Sequence[str]:

@@ -9,16 +9,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from samsod.data.sources.families import Role
 from samsod.data.sources.folders import ENDINGS, images_by_stem, some_of
 from samsod.data.sources.layout import Layout
+from samsod.data.sources.modalities import Role
 from samsod.utils.errors import UserError
 
 Files = Mapping[str, Path]
 
 
 class Unmatched(NamedTuple):
-    """A file without a partner; or a list file, for a stem that has no RGB image.
+    """A file without a partner; or a list file, for a stem that the reference has no image of.
 
     Attributes:
         stem: The stem.
@@ -44,9 +44,9 @@ class Unmatched(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """The stems that have a file in every folder, with these files in the folders' order; and what is left over."""
+    """The stems that have a file in every folder, with these files by role; and what is left over."""
 
-    whole: Mapping[str, tuple[Path, ...]]
+    whole: Mapping[str, Files]
     unmatched: tuple[Unmatched, ...]
 
 
@@ -54,7 +54,7 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
     """Pairs the images of a set's folders.
 
     Args:
-        layout: The folders.
+        layout: The folders; the first holds the reference's images, which all others are partners of.
         roles: What they hold.
         list_file: Text file with one stem a line, as given or in the set's folder; empty: all stems, sorted.
 
@@ -62,19 +62,19 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
         UserError: A folder without images, two files of one stem, or a list file that cannot be used.
     """
     files = {role: images_by_stem(folder) for role, folder in layout.folders.items()}
-    rgb = files["rgb"]
+    first, images = next(iter(files.items()))
     source = _list_path(list_file, layout.root) if list_file else None
-    stems = _listed(source, rgb) if source else sorted(rgb)
+    stems = _listed(source, images) if source else sorted(images)
     unmatched = []
     if source:
-        unmatched += [(stem, source, "rgb") for stem in stems if stem not in rgb]
+        unmatched += [(stem, source, first) for stem in stems if stem not in images]
     for role, partners in files.items():
-        unmatched += [(stem, rgb[stem], role) for stem in stems if stem in rgb and stem not in partners]
+        unmatched += [(stem, images[stem], role) for stem in stems if stem in images and stem not in partners]
     for partners in files.values() if not source else ():
-        unmatched += [(stem, partners[stem], "rgb") for stem in sorted(partners.keys() - rgb.keys())]
-    whole = {stem: tuple(partners.get(stem) for partners in files.values()) for stem in stems}
+        unmatched += [(stem, partners[stem], first) for stem in sorted(partners.keys() - images.keys())]
+    whole = [stem for stem in stems if all(stem in partners for partners in files.values())]
     return Pairing(
-        {stem: tuple(filter(None, paths)) for stem, paths in whole.items() if all(paths)},
+        {stem: {role: partners[stem] for role, partners in files.items()} for stem in whole},
         tuple(Unmatched(stem, path, roles[role].called, layout.folders[role]) for stem, path, role in unmatched),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from samsod.config.data_schema import DatasetConfig
@@ -10,6 +11,7 @@ from samsod.data.sources.catalog import FoundSet, look_up
 from samsod.data.sources.families import FAMILIES, Family, family_named
 from samsod.data.sources.folders import subfolders
 from samsod.data.sources.layout import Absent, NoPlace, bears_name, find_layout
+from samsod.data.sources.modalities import MODALITIES
 from samsod.utils.errors import UserError
 
 
@@ -18,28 +20,28 @@ class Recognised:
     """What was found in a folder.
 
     Attributes:
-        thermal: The folder of the second modality that was asked for.
+        folders: The folders that were named, by modality.
         sets: The sets and parts of sets whose folders are all there.
         faults: One line for every set that is there and cannot be paired.
         notes: One line for every part of a set, and every folder, that was not recognised.
     """
 
-    thermal: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
     sets: list[FoundSet] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def recognise(root: Path, family_name: str = "", thermal: str = "") -> Recognised:
+def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | None = None) -> Recognised:
     """Finds every set of the catalog in a folder as training would with `data.root` there, and other RGB/T/GT trees.
 
     The folder may also be a set itself, and those in it trees of one's own, which are families `folders` and
-    `scribbles`.
+    `scribbles`, with all the modalities that are there.
 
     Args:
         root: The folder.
         family_name: The one family to look for; empty: all.
-        thermal: Folder of the second modality in every set; empty: the usual names are tried.
+        folders: By modality, the folder of its images in every set; of those left out the usual names are tried.
 
     Raises:
         UserError: No such folder or family, or nothing was recognised.
@@ -50,7 +52,7 @@ def recognise(root: Path, family_name: str = "", thermal: str = "") -> Recognise
     published = [family for family in families if family.folders]
     # With a folder for the labelled region beside it, what could be a mask is taken for strokes.
     own = sorted((family for family in families if not family.folders), key=lambda family: not family.scribbles)
-    found = Recognised(thermal)
+    found = Recognised(folders or {})
     for family in published:
         _find_published(found, family, root, wanted=bool(family_name))
     if own and not _at_home(found, root) and not _find_own(found, own, root):
@@ -66,15 +68,17 @@ def _find_published(found: Recognised, family: Family, root: Path, wanted: bool)
     # The folder itself comes first where it has the set's name, and is looked at last where the set was asked for.
     itself = bears_name(root, family)
     places = [str(root)] * itself + [""] + [str(root)] * (wanted and not itself)
+    # Asked for this set alone, a folder of a modality it lacks is a mistake.
+    folders = {name: folder for name, folder in found.folders.items() if wanted or name in family.modalities}
     configs = {
-        split: [DatasetConfig(family.name, split, place, thermal=found.thermal) for place in places]
+        split: [DatasetConfig(family.name, split, place, folders=folders) for place in places]
         for split in family.splits
     }
-    tried = {split: _first_that_fits(configs[split], family, root) for split in family.splits}
+    tried = {split: _first_that_fits(configs[split], family, root, family.modalities) for split in family.splits}
     absent = {split: result for split, result in tried.items() if isinstance(result, Absent)}
     for config in tried.values():
         if isinstance(config, DatasetConfig):
-            _add(found, config, root)
+            _add(found, config, root, family.modalities)
     found.faults += [str(fault) for fault in absent.values() if not isinstance(fault, NoPlace)]
     missing = {split: fault for split, fault in absent.items() if isinstance(fault, NoPlace)}
     if len(missing) < len(tried):
@@ -83,12 +87,14 @@ def _find_published(found: Recognised, family: Family, root: Path, wanted: bool)
         found.faults.append(str(next(iter(missing.values()))))
 
 
-def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -> DatasetConfig | Absent:
+def _first_that_fits(
+    configs: Sequence[DatasetConfig], family: Family, root: Path, modalities: Sequence[str]
+) -> DatasetConfig | Absent:
     """The first config whose folders are all there, or why the first of all does not fit."""
     absent: list[Absent] = []
     for config in configs:
         try:
-            find_layout(config, family, str(root))
+            find_layout(config, family, str(root), modalities)
             return config
         except Absent as fault:
             absent.append(fault)
@@ -97,33 +103,54 @@ def _first_that_fits(configs: list[DatasetConfig], family: Family, root: Path) -
     return absent[0]
 
 
-def _find_own(found: Recognised, families: list[Family], root: Path) -> bool:
+def _find_own(found: Recognised, families: Sequence[Family], root: Path, least: int = 1) -> bool:
+    """Adds the parts of a tree of one's own, if it has images of so many modalities."""
     name = root.resolve().name
     for family in families:
-        configs = [DatasetConfig(family.name, split, str(root), name, thermal=found.thermal) for split in family.splits]
-        fitting = [config for config in configs if isinstance(_first_that_fits([config], family, root), DatasetConfig)]
+        configs = [
+            DatasetConfig(family.name, split, str(root), name, folders=dict(found.folders)) for split in family.splits
+        ]
+        held = {config.split: _held(found, config, family, root) for config in configs}
+        fitting = [config for config in configs if len(held[config.split]) >= least]
         # With its parts below the folders of images, the whole seems to fit too.
         fitting = [config for config in fitting if config.split] or fitting
         for config in fitting:
-            _add(found, config, root)
+            _add(found, config, root, held[config.split])
         if fitting:
             return True
     return False
 
 
-def _find_own_below(found: Recognised, families: list[Family], root: Path) -> None:
+def _held(found: Recognised, config: DatasetConfig, family: Family, root: Path) -> list[str]:
+    """The modalities that a tree of one's own, or a part of it, has images of; none if a named folder is not there."""
+    tried = {
+        name: _first_that_fits([replace(config, folders=_only(name, found.folders))], family, root, [name])
+        for name in dict.fromkeys([*MODALITIES, *found.folders])
+    }
+    held = [name for name, result in tried.items() if isinstance(result, DatasetConfig)]
+    return held if set(found.folders) <= set(held) else []
+
+
+def _only(name: str, folders: Mapping[str, str]) -> dict[str, str]:
+    return {name: folders[name]} if name in folders else {}
+
+
+def _find_own_below(found: Recognised, families: Sequence[Family], root: Path) -> None:
     taken = [path for one in found.sets for path in one.layout.folders.values()]
     for folder in subfolders(root):
         known = any(bears_name(folder, family) for family in FAMILIES.values())
-        if known or any(path.is_relative_to(folder) for path in taken) or _find_own(found, families, folder):
+        # Beside other sets, images and masks alone may be anything.
+        if known or any(path.is_relative_to(folder) for path in taken) or _find_own(found, families, folder, least=2):
             continue
-        config = DatasetConfig("folders", root=str(folder))
-        found.notes.append(f"not taken for a data set: {_first_that_fits([config], FAMILIES['folders'], root)}")
+        config = DatasetConfig("folders", root=str(folder), folders=dict(found.folders))
+        why = _first_that_fits([config], FAMILIES["folders"], root, list(dict.fromkeys(["rgb", *found.folders])))
+        alone = f"folders: images of one modality alone in {folder}: give it as the root if it is one"
+        found.notes.append(f"not taken for a data set: {alone if isinstance(why, DatasetConfig) else why}")
 
 
-def _add(found: Recognised, config: DatasetConfig, root: Path) -> None:
+def _add(found: Recognised, config: DatasetConfig, root: Path, modalities: Sequence[str]) -> None:
     try:
-        found.sets.append(look_up(config, str(root)))
+        found.sets.append(look_up(config, str(root), modalities))
     except UserError as error:
         found.faults += str(error).splitlines()
 

@@ -30,6 +30,8 @@ def encoded(suffix: str, image: Bytes) -> bytes:
 
 def write_scene(folder: Path, stem: str, scene: Scene) -> None:
     """Writes one scene into `folder`/RGB, T and GT; the thermal image gets three equal channels."""
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
     bgr, grey = scene.rgb[..., ::-1], np.repeat(scene.thermal[..., None], 3, axis=2)
     (folder / "RGB" / f"{stem}.jpg").write_bytes(encoded(".jpg", np.ascontiguousarray(bgr)))
     (folder / "T" / f"{stem}.jpg").write_bytes(encoded(".jpg", grey))
@@ -39,8 +41,6 @@ def write_scene(folder: Path, stem: str, scene: Scene) -> None:
 def write_set(root: Path, counts: tuple[int, int], size: int, seed: int) -> None:
     """Writes both splits below `root`, which must not hold them yet."""
     for split, (name, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        for folder in FOLDERS:
-            (root / name / folder).mkdir(parents=True)
         for index in range(count):
             write_scene(root / name, f"{index + 1:04d}", make_scene(seed, split, index, size))
 

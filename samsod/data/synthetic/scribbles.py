@@ -17,7 +17,7 @@ import numpy as np
 
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.decoding.images import Bytes, Mask, cv2, read_rgb, read_truth
-from samsod.data.sources.catalog import Triplet, look_up
+from samsod.data.sources.catalog import Pair, look_up
 from samsod.data.sources.folders import images_by_stem
 from samsod.data.synthetic.strokes import Stroke, region_strokes
 from samsod.utils.errors import UserError
@@ -107,10 +107,10 @@ def make_scribbles(masks: Iterable[Path], output: Path, seed: int, width: int | 
     return shares
 
 
-def as_config(masks: Path, output: Path) -> tuple[str, dict[str, Triplet]]:
+def as_config(masks: Path, output: Path, modalities: Sequence[str]) -> tuple[str, dict[str, Pair]]:
     """What a config says of the scribbles in `output`, made from the folder `masks`, and their pairs by stem.
 
-    Where no RGB and thermal images lie beside the masks, there are no pairs, and the text leaves their folders open.
+    Where no images of the modalities lie beside the masks, there are no pairs, and the text leaves their folders open.
     """
     config = DatasetConfig(
         "scribbles",
@@ -118,20 +118,20 @@ def as_config(masks: Path, output: Path) -> tuple[str, dict[str, Triplet]]:
         ground_truth=str((output / FOREGROUND).resolve()),
         labelled=str((output / LABELLED).resolve()),
     )
-    places = {"root": config.root, "ground_truth": config.ground_truth, "labelled": config.labelled}
+    places: dict[str, object] = {"root": config.root, "ground_truth": config.ground_truth, "labelled": config.labelled}
     try:
-        pairs = {triplet.stem: triplet for triplet in look_up(config, "").pairs.triplets}
+        pairs = {pair.stem: pair for pair in look_up(config, "", modalities).whole.pairs}
     except UserError:
         pairs = {}
-        places |= {"rgb": "FOLDER_OF_RGB_IMAGES", "thermal": "FOLDER_OF_THERMAL_IMAGES"}
+        places["folders"] = {name: f"FOLDER_OF_{name.upper()}_IMAGES" for name in modalities}
     return f"{{family: scribbles, {', '.join(f'{key}: {json.dumps(place)}' for key, place in places.items())}}}", pairs
 
 
-def overlays(mask: Path, output: Path, pairs: Mapping[str, Triplet]) -> tuple[Bytes | None, Bytes]:
-    """Pictures of a mask's strokes, foreground red and background blue: over the RGB image, if any, and the mask."""
+def overlays(mask: Path, output: Path, pairs: Mapping[str, Pair]) -> tuple[Bytes | None, Bytes]:
+    """Pictures of a mask's strokes, foreground red and background blue: over the reference image, if any, and mask."""
     foreground, labelled = (read_truth(output / name / f"{mask.stem}.png") for name in (FOREGROUND, LABELLED))
     truth = np.where(read_truth(mask)[..., None], np.uint8(255), np.uint8(90)).repeat(3, axis=2)
-    grounds = [read_rgb(pairs[mask.stem].rgb) if mask.stem in pairs else None, truth]
+    grounds = [read_rgb(pairs[mask.stem].reference) if mask.stem in pairs else None, truth]
     for ground in grounds:
         if ground is not None and ground.shape == truth.shape:
             ground[labelled] = BACKGROUND_INK

@@ -43,6 +43,10 @@ def loaded(path: Path, size: str = "tiny", **settings: Any) -> Samsod:
     return Samsod(ModelConfig(size=size, weights=str(path), **settings)).eval()  # type: ignore[arg-type]
 
 
+def pair(model: Samsod, images: Tensor) -> dict[str, Tensor]:
+    return model({"rgb": images, "thermal": images}).streams
+
+
 @pytest.mark.parametrize("size", ["tiny", "small", "base_plus", "large"])
 def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
     model = Samsod(ModelConfig(size=size)).eval()  # type: ignore[arg-type]
@@ -50,7 +54,7 @@ def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
     model.trunk.load_state_dict(theirs.state_dict())
     images = torch.randn(1, 3, 128, 160)
     with torch.no_grad():
-        for ours, expected in zip(model.encode(images, model.rgb_adapters), theirs(images), strict=True):
+        for ours, expected in zip(model.encode(images, "rgb"), theirs(images), strict=True):
             assert torch.equal(ours, expected)
 
 
@@ -61,9 +65,9 @@ def test_any_multiple_of_32_works(side: int) -> None:
     model.trunk.load_state_dict(theirs.state_dict())
     images = torch.randn(1, 3, side, side)
     with torch.no_grad():
-        for ours, expected in zip(model.encode(images, model.rgb_adapters), theirs(images), strict=True):
+        for ours, expected in zip(model.encode(images, "rgb"), theirs(images), strict=True):
             assert torch.equal(ours, expected)
-        assert model(images, images).fusion.shape == (1, 1, side, side)
+        assert pair(model, images)["fusion"].shape == (1, 1, side, side)
 
 
 @pytest.mark.parametrize("generation", ["sam2", "sam2.1"])
@@ -72,7 +76,7 @@ def test_official_weights_reproduce_sam2s_features_and_mask(folder: Path, genera
     theirs = official("tiny", generation)
     images = torch.randn(1, 3, 1024, 1024)
     with torch.no_grad():
-        logits = model.decode(model.encode(images, model.rgb_adapters))
+        logits = model.decode(model.encode(images, "rgb"))
         expected = sam2_mask(theirs, images)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
 
@@ -99,7 +103,7 @@ def test_dense_prompt_is_a_switch(folder: Path) -> None:
     path = official_file("tiny", folder)
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        with_prompt, without = (loaded(path, dense_prompt=on)(images, images).rgb for on in (True, False))
+        with_prompt, without = (pair(loaded(path, dense_prompt=on), images)["rgb"] for on in (True, False))
     assert not torch.allclose(with_prompt, without)
 
 

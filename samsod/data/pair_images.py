@@ -1,0 +1,163 @@
+"""The images of a pair: read, cut out, made square, augmented, and packed for the cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from samsod.config.data_schema import DataConfig, ModalityConfig
+from samsod.data import transforms
+from samsod.data.augment import Augmentation, Part, cross_over, over_expose
+from samsod.data.decoding.images import Bytes, read_truth, reduction, shrink
+from samsod.data.decoding.modality import read_modality
+from samsod.data.sources.catalog import Pair
+from samsod.data.sources.modalities import settings_of
+from samsod.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Images:
+    """A pair, read.
+
+    Attributes:
+        images: By modality, the reference first: uint8, H×W×3, or H×W for three equal channels.
+        maps: What is said about the pixels, by name: uint8, H×W, 0 to 255. `ground_truth`; and with scribbles, where
+            that holds the strokes on the foreground, `labelled`, all strokes.
+        aspect: Width by height of the scene, whatever it was resized to.
+    """
+
+    images: Mapping[str, Bytes]
+    maps: Mapping[str, Bytes]
+    aspect: float
+
+    @property
+    def reference(self) -> Bytes:
+        """The image whose size all others share."""
+        return next(iter(self.images.values()))
+
+    def all(self) -> list[Bytes]:
+        """All images and every map."""
+        return [*self.images.values(), *self.maps.values()]
+
+    def with_all(self, images: Sequence[Bytes]) -> Images:
+        """Others in their place, in the order of `all`."""
+        names, count = (*self.images, *self.maps), len(self.images)
+        pairs = list(zip(names, images, strict=True))
+        return Images(dict(pairs[:count]), dict(pairs[count:]), self.aspect)
+
+    def each(self, operation: Callable[[Bytes], Bytes]) -> Images:
+        """Does the same to all images and every map."""
+        return self.with_all([operation(image) for image in self.all()])
+
+    def changed(self, names: Iterable[str], operation: Callable[[str, Bytes], Bytes]) -> Images:
+        """Does something to the images of some modalities, which it is told the name of."""
+        return replace(self, images={**self.images, **{name: operation(name, self.images[name]) for name in names}})
+
+
+def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int = 0) -> Images:
+    """Reads a pair.
+
+    Args:
+        pair: The files.
+        modalities: How the image of each modality is read.
+        least: The sides may be halved, up to three times, while they keep so many pixels; 0: the stored size. Those of
+            strokes are not: halved pixels are too coarse to say where one lies.
+
+    Raises:
+        UserError: A file cannot be used, or one has another size than the reference; or most of the foreground strokes
+            lie where nothing is labelled.
+    """
+    reduce = reduction(pair.reference, 0 if pair.labelled else least)
+    images = {name: read_modality(path, modalities[name], reduce) for name, path in pair.images.items()}
+    maps = {name: shrink(read_truth(path).view(np.uint8) * np.uint8(255), reduce) for name, path in pair.maps.items()}
+    height, width = next(iter(images.values())).shape[:2]
+    for path, image in zip(pair.files.values(), (*images.values(), *maps.values()), strict=True):
+        if image.shape[:2] != (height, width):
+            if reduce > 1:
+                return read_images(pair, modalities)  # says it with the sizes as they are stored
+            raise UserError(
+                f"{path} has {image.shape[1]}x{image.shape[0]} pixels, but {pair.reference} has {width}x{height}"
+            )
+    if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
+        raise UserError(
+            f"{pair.ground_truth}: most of its foreground lies outside the labelled region of {pair.labelled}; "
+            "are the two folders swapped?"
+        )
+    return Images(images, maps, width / height)
+
+
+def read_pictures(images: Mapping[str, Path], data: DataConfig) -> dict[str, Bytes]:
+    """Images by modality as the network sees them before they are resized, uint8 H×W×3; to be looked at.
+
+    Raises:
+        UserError: A file cannot be used.
+    """
+    return {name: read_modality(path, settings_of(name, data)) for name, path in images.items()}
+
+
+def cut_out(images: Images, part: Part) -> Images:
+    """The same part of all images and every map."""
+    rows, columns = part.slices(*images.reference.shape[:2])
+    cut = images.each(lambda image: image[rows, columns])
+    return replace(cut, aspect=cut.reference.shape[1] / cut.reference.shape[0])
+
+
+def resized(images: Images, size: int) -> Images:
+    """All images and every map as squares."""
+    if "labelled" in images.maps:
+        strokes = transforms.resize_scribbles(images.maps["ground_truth"], images.maps["labelled"], size)
+        result = images.with_all([*transforms.resize(list(images.images.values()), size), *strokes])
+    else:
+        result = images.with_all(transforms.resize(images.all(), size))
+    return result.changed(result.images, lambda _, image: transforms.single_channel(image))
+
+
+def augmented(images: Images, drawn: Augmentation) -> Images:
+    """Does to square images what was drawn for them, but for the part."""
+    images = images.changed(drawn.factors, lambda name, image: transforms.photometric(image, drawn.factors[name]))
+    if drawn.flip:
+        images = images.each(transforms.flip)
+    if drawn.degrees:
+        images = turned(images, drawn.degrees)
+    images = images.changed(drawn.over_exposure, lambda name, image: over_expose(image, drawn.over_exposure[name]))
+    images = images.changed(drawn.crossover, lambda name, image: cross_over(image, drawn.crossover[name]))
+    # As if the file were black, so that a modality missing at test time can be given as black images.
+    return images.changed(filter(None, [drawn.dropped]), lambda _, image: np.zeros_like(image))
+
+
+def turned(images: Images, degrees: float) -> Images:
+    """All images and every map turned; strokes are not blended with what is not labelled."""
+    blend = "labelled" not in images.maps
+    pictures = [transforms.turn(image, degrees, images.aspect) for image in images.images.values()]
+    maps = [transforms.turn(image, degrees, images.aspect, blend) for image in images.maps.values()]
+    return images.with_all([*pictures, *maps])
+
+
+def slot_length(size: int, modalities: int, maps: int) -> int:
+    """Bytes of a cached sample: aspect, and channels of each image; 3 planes for each image, and one for each map."""
+    return 8 * (1 + modalities) + (3 * modalities + maps) * size**2
+
+
+def to_slot(images: Images) -> Bytes:
+    """Square images as they are cached; see `slot_length`."""
+    numbers = np.array([images.aspect, *(image.ndim for image in images.images.values())]).view(np.uint8)
+    content = np.concatenate([numbers, *(image.ravel() for image in images.all())])
+    length = slot_length(len(images.reference), len(images.images), len(images.maps))
+    return np.pad(content, (0, length - len(content)))
+
+
+def from_slot(slot: Bytes, size: int, modalities: Sequence[str], maps: Sequence[str]) -> Images:
+    """The images that `to_slot` was given, read-only."""
+    start = 8 * (1 + len(modalities))
+    aspect, *dimensions = slot[:start].view(np.float64).tolist()
+    shapes = [(size, size, 3)[: int(count)] for count in dimensions] + [(size, size)] * len(maps)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = [part.reshape(shape) for part, shape in zip(np.split(slot[start:], ends), shapes, strict=False)]
+    count = len(modalities)
+    return Images(
+        dict(zip(modalities, parts[:count], strict=True)), dict(zip(maps, parts[count:], strict=True)), aspect
+    )
