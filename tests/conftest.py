@@ -17,6 +17,7 @@ from samsod.evaluation.contact_sheet import write_png
 torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
 
 SIZE = 64
+RGBT = ("rgb", "thermal")
 
 
 @pytest.fixture

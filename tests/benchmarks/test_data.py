@@ -10,7 +10,7 @@ from samsod.benchmarks.data import LARGE, differences, enlarge, import_pillow, m
 from samsod.config.data_schema import DataConfig
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import read_rgb, read_truth
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.utils.errors import UserError
 from tests.places import ROOT
 
@@ -18,11 +18,11 @@ pytest.importorskip("PIL")
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[Triplet]:
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     return make_scenes(tmp_path_factory.mktemp("scenes") / "made", 2)
 
 
-def test_the_report_has_a_row_for_each_size_and_worker(scenes: list[Triplet]) -> None:
+def test_the_report_has_a_row_for_each_size_and_worker(scenes: list[Pair]) -> None:
     report = run({"scenes": scenes}, [64, 96], 1, [0])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if line[:1] == "|"]
     first, second = rows[2:4], rows[6:]
@@ -31,17 +31,18 @@ def test_the_report_has_a_row_for_each_size_and_worker(scenes: list[Triplet]) ->
     assert all(float(cell) > 0 for row in second for cell in row[3:])
 
 
-def test_enlarged_pairs(scenes: list[Triplet], tmp_path: Path) -> None:
-    for triplet in enlarge(scenes, tmp_path / "large"):
-        assert read_rgb(triplet.rgb).shape == (LARGE[1], LARGE[0], 3) and triplet.rgb.suffix == ".jpg"
-        assert read_truth(triplet.ground_truth).shape == (LARGE[1], LARGE[0])
+def test_enlarged_pairs(scenes: list[Pair], tmp_path: Path) -> None:
+    for pair in enlarge(scenes, tmp_path / "large"):
+        assert read_rgb(pair.reference).shape == (LARGE[1], LARGE[0], 3) and pair.reference.suffix == ".jpg"
+        assert read_truth(pair.ground_truth).shape == (LARGE[1], LARGE[0])
 
 
-def test_the_pipelines_agree_but_for_the_order(scenes: list[Triplet]) -> None:
+def test_the_pipelines_agree_but_for_the_order(scenes: list[Pair]) -> None:
     """At sizes that no JPEG is reduced to, resizing first makes Pillow's samples ours."""
     dataset = PairDataset([PairSet("scenes", tuple(scenes))], 352, DataConfig(), augment=True, seed=0)
     straight, resized_first = differences(dataset)
-    assert max(resized_first) < 1e-3 and max(straight) < 0.05 and straight.rgb > resized_first.rgb
+    assert max(resized_first.values()) < 1e-3 and max(straight.values()) < 0.05
+    assert straight["rgb"] > resized_first["rgb"]
 
 
 def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:

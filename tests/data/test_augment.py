@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, Spot, batch_sizes, cross_over, draw, over_expose
 from samsod.data.dataset import Images, PairDataset, SampleKey, augmented, cut_out, read_images, resized
@@ -21,20 +22,25 @@ ALL = AugmentConfig(
     flip=True,
     crop=0.6,
     rotate=25,
-    over_exposure=0.4,
-    thermal_crossover=0.4,
     modality_dropout=0.3,
     multiscale=[1, 1.5, 2],
 )
-AS_IT_IS = Augmentation(Factors(1, 1, 1, 1), Factors(1, 1, 1, 1))
+SPOTS = {"rgb": ModalityConfig(over_exposure=0.4), "thermal": ModalityConfig(crossover=0.4)}
+PLAIN = {"rgb": ModalityConfig(), "thermal": ModalityConfig()}
+AS_IT_IS = Augmentation()
 
 
-def dataset(root: Path, config: AugmentConfig, size: int = 64) -> PairDataset:
-    return PairDataset([find_set(DatasetConfig(root=str(root)), "")], size, DataConfig(augment=config), True, 3)
+def dataset(
+    root: Path, config: AugmentConfig, size: int = 64, modalities: dict[str, ModalityConfig] = PLAIN
+) -> PairDataset:
+    data = DataConfig(augment=config, modalities=modalities)
+    return PairDataset([find_set(DatasetConfig(root=str(root)), "", list(modalities))], size, data, True, 3)
 
 
-def draws(config: AugmentConfig, count: int = 2000) -> list[Augmentation]:
-    return [draw(config, np.random.default_rng([0, 1, index])) for index in range(count)]
+def draws(
+    config: AugmentConfig, count: int = 2000, modalities: dict[str, ModalityConfig] = SPOTS
+) -> list[Augmentation]:
+    return [draw(config, modalities, np.random.default_rng([0, 1, index])) for index in range(count)]
 
 
 def test_what_is_off_changes_nothing(tmp_path: Path, make_set: MakeSet) -> None:
@@ -43,7 +49,7 @@ def test_what_is_off_changes_nothing(tmp_path: Path, make_set: MakeSet) -> None:
     pairs = dataset(root, AugmentConfig())
     for key in (SampleKey(0, 0), SampleKey(5, 2)):
         rng = np.random.default_rng([3, key.epoch, key.index])
-        images = read_images(pairs.triplets[key.index], ThermalConfig())
+        images = read_images(pairs.pairs[key.index], pairs.modalities)
         rgb, thermal, truth = transforms.resize(images.all(), 64)
         ranges = ((0.5, 1.5), (0.5, 1.5), (0, 2), (0, 3))
         rgb = transforms.photometric(rgb, Factors(*(rng.uniform(*bounds) for bounds in ranges)))
@@ -55,10 +61,11 @@ def test_what_is_off_changes_nothing(tmp_path: Path, make_set: MakeSet) -> None:
 
 
 def test_switching_one_kind_on_leaves_the_others_draws() -> None:
-    one = draw(replace(ALL, over_exposure=1, modality_dropout=0), np.random.default_rng(5))
-    two = draw(replace(ALL, over_exposure=0, modality_dropout=1), np.random.default_rng(5))
-    assert one.over_exposure and not two.over_exposure and not one.dropped and two.dropped
-    assert replace(one, over_exposure=None, dropped="") == replace(two, over_exposure=None, dropped="")
+    bright = {**SPOTS, "rgb": ModalityConfig(over_exposure=1)}
+    one = draw(replace(ALL, modality_dropout=0), bright, np.random.default_rng(5))
+    two = draw(replace(ALL, modality_dropout=1), {**SPOTS, "rgb": ModalityConfig()}, np.random.default_rng(5))
+    assert list(one.over_exposure) == ["rgb"] and not two.over_exposure and not one.dropped and two.dropped
+    assert replace(one, over_exposure={}, dropped="") == replace(two, over_exposure={}, dropped="")
 
 
 def test_frequencies_and_ranges() -> None:
@@ -66,8 +73,8 @@ def test_frequencies_and_ranges() -> None:
     dropped = [each.dropped for each in drawn]
     assert abs(dropped.count("rgb") / len(drawn) - 0.15) < 0.02
     assert abs(dropped.count("thermal") / len(drawn) - 0.15) < 0.02
-    assert abs(np.mean([each.over_exposure is not None for each in drawn]) - 0.4) < 0.03
-    assert abs(np.mean([each.thermal_crossover is not None for each in drawn]) - 0.4) < 0.03
+    assert abs(np.mean(["rgb" in each.over_exposure for each in drawn]) - 0.4) < 0.03
+    assert abs(np.mean(["thermal" in each.crossover for each in drawn]) - 0.4) < 0.03
     assert abs(np.mean([each.flip for each in drawn]) - 0.5) < 0.03
     angles = np.array([each.degrees for each in drawn])
     assert -25 <= angles.min() < -24 and 24 < angles.max() <= 25
@@ -78,8 +85,8 @@ def test_frequencies_and_ranges() -> None:
 
 
 def test_nothing_is_drawn_when_off() -> None:
-    for drawn in draws(AugmentConfig(), 50):
-        assert drawn == replace(AS_IT_IS, rgb=drawn.rgb, thermal=drawn.thermal)
+    for drawn in draws(AugmentConfig(), 50, PLAIN):
+        assert drawn == replace(AS_IT_IS, factors=drawn.factors) and list(drawn.factors) == ["rgb", "thermal"]
 
 
 def scene(height: int = 120, width: int = 200) -> Images:
@@ -87,42 +94,43 @@ def scene(height: int = 120, width: int = 200) -> Images:
     rows, columns = np.mgrid[:height, :width]
     wave = 127.5 + 120 * np.sin(rows / 17 + 1) * np.sin(columns / 23 + 0.5)
     plane = wave.astype(np.uint8)
-    rgb = np.dstack([plane, 255 - plane, plane])
-    return Images(
-        rgb, np.dstack([plane] * 3), {"ground_truth": np.where(wave > 127, 255, 0).astype(np.uint8)}, width / height
-    )
+    images = {"rgb": np.dstack([plane, 255 - plane, plane]), "thermal": np.dstack([plane] * 3)}
+    return Images(images, {"ground_truth": np.where(wave > 127, 255, 0).astype(np.uint8)}, width / height)
 
 
-@pytest.mark.parametrize("drawn", draws(replace(ALL, over_exposure=0, thermal_crossover=0, modality_dropout=0), 8))
+@pytest.mark.parametrize("drawn", draws(replace(ALL, modality_dropout=0), 8))
 def test_truth_follows_the_images(drawn: Augmentation) -> None:
     drawn = replace(AS_IT_IS, flip=drawn.flip, part=drawn.part, degrees=drawn.degrees)
     images = augmented(resized(cut_out(scene(), drawn.part), 128), drawn)
     truth = images.maps["ground_truth"]
-    sure = np.abs(images.rgb[..., 0].astype(int) - 127) > 12
-    sure &= images.rgb[..., 1] > 0  # not the black corners
-    for image in (images.rgb[..., 0], images.thermal):
+    rgb, thermal = images.images.values()
+    sure = np.abs(rgb[..., 0].astype(int) - 127) > 12
+    sure &= rgb[..., 1] > 0  # not the black corners
+    for image in (rgb[..., 0], thermal):
         assert ((image > 127) == (truth > 127))[sure].mean() > 0.995
-    corners = images.rgb.max(axis=2) == 0
+    corners = rgb.max(axis=2) == 0
     assert truth[corners].max(initial=0) < 128
     assert sure.mean() > 0.4
 
 
 def test_cut_out_is_the_part() -> None:
     images = cut_out(scene(), Part(0.25, 0.5, 0.5, 0.25))
-    assert images.rgb.shape == (60, 50, 3) and images.aspect == 50 / 60
-    assert np.array_equal(images.rgb, scene().rgb[30:90, 100:150])
+    assert images.reference.shape == (60, 50, 3) and images.aspect == 50 / 60
+    assert np.array_equal(images.reference, scene().reference[30:90, 100:150])
     assert np.array_equal(images.maps["ground_truth"], scene().maps["ground_truth"][30:90, 100:150])
     tiny = cut_out(scene(), Part(0.999, 0.999, 0.001, 0.001))
-    assert tiny.rgb.shape == (1, 1, 3)
+    assert tiny.reference.shape == (1, 1, 3)
 
 
-def test_over_exposure_burns_out_a_spot_of_rgb_alone() -> None:
+@pytest.mark.parametrize("name", ["rgb", "thermal"])
+def test_over_exposure_burns_out_a_spot_of_one_modality(name: str) -> None:
     images = resized(scene(), 96)
     spot = Spot(0.5, 0.25, 0.1, 0.1)
-    bright = augmented(images, replace(AS_IT_IS, over_exposure=spot))
-    assert bright.rgb[48, 24].min() == 255 and (bright.rgb >= images.rgb).all()
-    assert np.array_equal(bright.rgb[:, 70:], images.rgb[:, 70:])
-    assert np.array_equal(bright.thermal, images.thermal) and np.array_equal(bright.rgb, over_expose(images.rgb, spot))
+    after = augmented(images, replace(AS_IT_IS, over_exposure={name: spot})).images
+    bright, before = after.pop(name), dict(images.images).pop(name)  # type: ignore[attr-defined]
+    assert bright[48, 24].min() == 255 and (bright >= before).all()
+    assert np.array_equal(bright[:, 70:], before[:, 70:]) and np.array_equal(bright, over_expose(before, spot))
+    assert all(np.array_equal(image, images.images[other]) for other, image in after.items())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -135,15 +143,45 @@ def test_crossover_takes_the_contrast_of_a_region(channels: int) -> None:
     assert np.array_equal(crossed[:5], thermal[:5]) and np.array_equal(thermal, before)
 
 
-@pytest.mark.parametrize("name", ["rgb", "thermal"])
-def test_a_dropped_modality_is_a_black_image(tmp_path: Path, make_set: MakeSet, name: str) -> None:
+THREE = {name: ModalityConfig(over_exposure=0.5, crossover=0.5) for name in ("rgb", "depth", "thermal")}
+
+
+@pytest.mark.parametrize("names", [("rgb",), ("rgb", "thermal"), ("thermal", "depth", "rgb")])
+def test_a_dropped_modality_is_a_black_image_and_never_the_only_one(
+    tmp_path: Path, make_set: MakeSet, names: tuple[str, ...]
+) -> None:
     root = make_set(tmp_path)
-    pairs = dataset(root, replace(AugmentConfig(), modality_dropout=1))
-    black = {"rgb": transforms.to_tensor(np.zeros((64, 64, 3), np.uint8), True), "thermal": torch.zeros(3, 64, 64)}
-    blanked = [[torch.equal(pairs[SampleKey(epoch, 0)][key], black[key]) for key in black] for epoch in range(20)]
-    assert all(sum(row) == 1 for row in blanked) and any(row[list(black).index(name)] for row in blanked)
-    kept = dataset(root, AugmentConfig())[SampleKey(0, 0)]
+    make_set(tmp_path, folders=("RGB", "D", "GT"))
+    modalities = {name: ModalityConfig() for name in names}
+    pairs = dataset(root, AugmentConfig(modality_dropout=1), modalities=modalities)
+    black = np.zeros((64, 64, 3), np.uint8)
+    blanked = [
+        [torch.equal(pairs[SampleKey(epoch, 0)][name], transforms.to_tensor(black, name == "rgb")) for name in names]
+        for epoch in range(20)
+    ]
+    assert [sum(row) for row in blanked] == [int(len(names) > 1)] * 20
+    assert len(names) == 1 or all(any(row[index] for row in blanked) for index in range(len(names)))
+    kept = dataset(root, AugmentConfig(), modalities=modalities)[SampleKey(0, 0)]
     assert torch.equal(kept["ground_truth"], pairs[SampleKey(0, 0)]["ground_truth"])
+
+
+def test_three_modalities_are_augmented_apart_and_turned_together(tmp_path: Path, make_set: MakeSet) -> None:
+    for folder in ("T", "D", "P"):
+        make_set(tmp_path, folders=("RGB", folder, "GT"), endings=(".png",) * 3, height=40, width=60)
+    same = {name: ModalityConfig(normalize=False) for name in ("rgb", "depth", "thermal", "p")}
+    for stem in "abc":
+        for folder in ("D", "T", "P"):
+            (tmp_path / folder / f"{stem}.png").write_bytes((tmp_path / "RGB" / f"{stem}.png").read_bytes())
+    apart = dataset(tmp_path, AugmentConfig(), modalities=same)[0]
+    assert all(not torch.equal(apart[one], apart[two]) for one, two in itertools.combinations(same, 2))
+    steady = AugmentConfig(**{name: [1, 1] for name in ("brightness", "contrast", "color", "sharpness")})  # type: ignore[arg-type]
+    turned = dataset(tmp_path, replace(steady, flip=True, rotate=30, crop=0.5), modalities=same)
+    for epoch in range(3):
+        sample = turned[SampleKey(epoch, 1)]
+        assert all(torch.equal(sample["rgb"], sample[name]) for name in same)
+    drawn = draws(ALL, 400, THREE)
+    assert {tuple(each.over_exposure) for each in drawn} >= {(), ("depth",), ("rgb", "depth", "thermal")}
+    assert {each.dropped for each in drawn} == {"", *THREE}
 
 
 def test_sizes_of_batches() -> None:
@@ -165,7 +203,7 @@ def test_sizes_of_batches() -> None:
 
 
 def test_workers_and_ranks_change_nothing(tmp_path: Path, make_set: MakeSet) -> None:
-    pairs = dataset(make_set(tmp_path, "abcdefgh", height=90, width=120), ALL)
+    pairs = dataset(make_set(tmp_path, "abcdefgh", height=90, width=120), ALL, modalities=SPOTS)
     steps = 6
     loader = train_loader(pairs, 4, 0, 1, workers=0, seed=1)
     alone = [next(loader) for _ in range(steps)]

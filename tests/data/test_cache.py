@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.data import cache as cache_module
 from samsod.data.cache import SHARED_MEMORY, SlotFile, open_cache
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import train_loader
 from samsod.data.sources.catalog import PairSet, find_set
+from tests.conftest import RGBT
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
-CHANGES = AugmentConfig(flip=True, rotate=20, over_exposure=0.5, thermal_crossover=0.5)
+CHANGES = AugmentConfig(flip=True, rotate=20)
+SPOTS = {"rgb": ModalityConfig(over_exposure=0.5), "thermal": ModalityConfig(crossover=0.5)}
 SIZE = 32
-SLOT = 7 * SIZE * SIZE + 16
+SLOT = 7 * SIZE * SIZE + 24
 
 
 @pytest.fixture
@@ -40,8 +42,9 @@ def nothing_left_in_memory() -> Iterator[None]:
 
 
 def dataset(root: Path, cache: str, folder: Path, gib: float = 1, **data: object) -> PairDataset:
-    config = DataConfig(cache=cache, cache_dir=str(folder), cache_gib=gib, **{"augment": CHANGES, **data})  # type: ignore[arg-type]
-    pairs = PairDataset([find_set(DatasetConfig(root=str(root)), "")], SIZE, config, True, 0)
+    settings = {"cache": cache, "cache_dir": str(folder), "cache_gib": gib, "augment": CHANGES, "modalities": SPOTS}
+    config = DataConfig(**{**settings, **data})  # type: ignore[arg-type]
+    pairs = PairDataset([find_set(DatasetConfig(root=str(root)), "", RGBT)], SIZE, config, True, 0)
     if cache != "none":
         pairs.use_cache()
     return pairs
@@ -82,8 +85,8 @@ def test_single_channels_and_colours_come_back(root: Path, tmp_path: Path, make_
 
 
 def test_labelled_regions_are_cached_too(root: Path, tmp_path: Path) -> None:
-    triplets = find_set(DatasetConfig(root=str(root)), "").triplets
-    scribbles = PairSet("scribbles", tuple(replace(triplet, labelled=triplet.ground_truth) for triplet in triplets))
+    pairs = find_set(DatasetConfig(root=str(root)), "", RGBT).pairs
+    scribbles = PairSet("scribbles", tuple(replace(pair, labelled=pair.ground_truth) for pair in pairs))
     plain, cached = (
         PairDataset([scribbles], SIZE, DataConfig(cache="memory", augment=CHANGES), True, 0) for _ in range(2)
     )
@@ -127,14 +130,17 @@ def test_memory_has_no_name_and_disk_has_one(root: Path, tmp_path: Path) -> None
 def test_the_next_run_reads_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset(root, "disk", tmp_path / "cache")
     expected = [first[index]["rgb"] for index in range(6)]
-    second = dataset(root, "disk", tmp_path / "cache", thermal=ThermalConfig(normalize=True))
+    second = dataset(root, "disk", tmp_path / "cache", modalities={**SPOTS, "thermal": ModalityConfig(normalize=True)})
     forget_files(second, monkeypatch)
     assert all(torch.equal(second[index]["rgb"], expected[index]) for index in range(6))
 
 
 def test_what_changes_the_samples_makes_another_cache(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    keep = [dataset(root, "disk", folder), dataset(root, "disk", folder, thermal=ThermalConfig(invert=True))]
+    keep = [
+        dataset(root, "disk", folder),
+        dataset(root, "disk", folder, modalities={"thermal": ModalityConfig(invert=True)}),
+    ]
     assert len(list(folder.iterdir())) == 2
     assert not torch.equal(keep[0][0]["thermal"], keep[1][0]["thermal"])
     path = root / "T" / "a.png"

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.decoding.images import read_rgb
-from samsod.data.decoding.modality import read_thermal
+from samsod.data.decoding.modality import read_modality
 from samsod.data.sources.catalog import PairSet, find_set
+from tests.conftest import RGBT
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -20,7 +21,7 @@ IMAGENET = np.array([0.485, 0.456, 0.406])[:, None, None], np.array([0.229, 0.22
 
 
 def open_set(root: Path, name: str = "") -> PairSet:
-    return find_set(DatasetConfig(root=str(root), name=name), "")
+    return find_set(DatasetConfig(root=str(root), name=name), "", RGBT)
 
 
 def dataset(root: Path, augment: bool = False, seed: int = 0, size: int = 16, **data: object) -> PairDataset:
@@ -36,13 +37,13 @@ def test_a_sample_is_the_files_content(tmp_path: Path, make_set: MakeSet) -> Non
     sample = dataset(root)[1]
     assert sample["index"] == 1
     rgb = (read_rgb(root / "RGB" / "b.jpg").transpose(2, 0, 1) / 255 - IMAGENET[0]) / IMAGENET[1]
-    thermal = read_thermal(root / "T" / "b.png", ThermalConfig()).transpose(2, 0, 1) / 255
+    thermal = read_modality(root / "T" / "b.png", ModalityConfig()).transpose(2, 0, 1) / 255
     assert np.allclose(sample["rgb"].numpy(), rgb, atol=1e-5)
     assert np.allclose(sample["thermal"].numpy(), thermal, atol=1e-6)
     truth = sample["ground_truth"]
     assert truth.shape == (1, 16, 16) and truth.dtype == torch.float32
     assert truth.unique().tolist() == [0, 1] and truth.sum() == 8 * 10
-    standard = dataset(root, thermal=ThermalConfig(normalize=True))[1]["thermal"].numpy()
+    standard = dataset(root, modalities={"thermal": ModalityConfig(normalize=True)})[1]["thermal"].numpy()
     assert np.allclose(standard, (thermal - IMAGENET[0]) / IMAGENET[1], atol=1e-5)
 
 
@@ -59,7 +60,7 @@ def test_several_sets_are_numbered_through(tmp_path: Path, make_set: MakeSet) ->
     ]
     pairs = PairDataset(sets, 8, DataConfig(), False, 0)
     assert len(pairs) == 5
-    assert [t.stem for t in pairs.triplets] == ["a", "b", "c", "x", "y"]
+    assert [t.stem for t in pairs.pairs] == ["a", "b", "c", "x", "y"]
     assert [pairs[index]["index"] for index in range(5)] == list(range(5))
 
 
@@ -82,9 +83,9 @@ def test_the_modalities_are_augmented_apart(tmp_path: Path, make_set: MakeSet) -
     root = make_set(tmp_path, folders=("RGB", "T", "GT"), endings=(".png", ".png", ".png"))
     for stem in "abc":
         (root / "RGB" / f"{stem}.png").write_bytes((root / "T" / f"{stem}.png").read_bytes())
-    normal = dataset(root, thermal=ThermalConfig(normalize=True))[0]
+    normal = dataset(root, modalities={"thermal": ModalityConfig(normalize=True)})[0]
     assert torch.equal(normal["rgb"], normal["thermal"])
-    changed = dataset(root, augment=True, thermal=ThermalConfig(normalize=True))[0]
+    changed = dataset(root, augment=True, modalities={"thermal": ModalityConfig(normalize=True)})[0]
     assert not torch.equal(changed["rgb"], changed["thermal"])
 
 
@@ -115,7 +116,9 @@ def test_thermal_scale_reaches_the_reader(tmp_path: Path, make_set: MakeSet, wri
     root = make_set(tmp_path, height=8, width=8)
     write_image(root / "T" / "a.png", np.arange(64, dtype=np.uint16).reshape(8, 8) * 100)
     assert dataset(root, size=8)[0]["thermal"].max() == 1
-    assert dataset(root, size=8, thermal=ThermalConfig(scale="fixed"))[0]["thermal"].max() == pytest.approx(25 / 255)
+    assert dataset(root, size=8, modalities={"thermal": ModalityConfig(scale="fixed")})[0][
+        "thermal"
+    ].max() == pytest.approx(25 / 255)
 
 
 @pytest.mark.parametrize(("folder", "file"), [("T", "a.png"), ("GT", "a.png")])
@@ -134,9 +137,9 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, make_set: MakeSet, one_line:
     assert one_line(dataset(root).__getitem__, 1) == f"{root / 'T' / 'b.png'}: the file is empty"
 
 
-def test_real_depth_in_the_place_of_thermal(shared_data: Path) -> None:
+def test_real_depth(shared_data: Path) -> None:
     root = str(shared_data / "crackvid")
-    pairs = find_set(DatasetConfig(root=root, thermal="D", list_file="val.txt"), "")
+    pairs = find_set(DatasetConfig(root=root, list_file="val.txt"), "", ["rgb", "depth"])
     sample = PairDataset([pairs], 64, DataConfig(), True, 0)[SampleKey(1, 59)]
-    assert sample["thermal"].shape == (3, 64, 64) and 0 <= sample["thermal"].min() <= sample["thermal"].max() <= 1
+    assert sample["depth"].shape == (3, 64, 64) and 0 <= sample["depth"].min() <= sample["depth"].max() <= 1
     assert 0 < sample["ground_truth"].mean() < 0.5

@@ -14,6 +14,7 @@ from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import TrainBatches, eval_loader, train_loader
 from samsod.data.sources.catalog import find_set
 from samsod.utils.errors import UserError
+from tests.conftest import RGBT
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
@@ -26,7 +27,7 @@ def root(tmp_path: Path, make_set: MakeSet) -> Path:
 
 
 def dataset(root: Path, augment: bool = True) -> PairDataset:
-    return PairDataset([find_set(DatasetConfig(root=str(root)), "")], 8, DataConfig(), augment, 7)
+    return PairDataset([find_set(DatasetConfig(root=str(root)), "", RGBT)], 8, DataConfig(), augment, 7)
 
 
 def first(batches: Iterable[T], count: int) -> list[T]:
@@ -174,7 +175,7 @@ def test_keys_travel_between_processes() -> None:
 
 
 def test_real_batches(shared_data: Path) -> None:
-    pairs = find_set(DatasetConfig(root=str(shared_data / "rgbflow"), split="train"), "")
+    pairs = find_set(DatasetConfig(root=str(shared_data / "rgbflow"), split="train"), "", RGBT)
     loader = train_loader(PairDataset([pairs], 64, DataConfig(), True, 0), 8, 0, 1, workers=2, seed=0)
     for batch in first(loader, 3):
         assert batch["rgb"].isfinite().all() and 0 < batch["ground_truth"].mean() < 1

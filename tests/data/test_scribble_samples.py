@@ -14,6 +14,7 @@ from samsod.data import transforms
 from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import eval_loader
 from samsod.data.sources.catalog import PairSet, find_set
+from tests.conftest import RGBT
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -30,13 +31,13 @@ def scribbled(tmp_path: Path, make_set: MakeSet, write_image: Write) -> PairSet:
         foreground[8:40, 21] = labelled[8:40, 21] = labelled[45, 5:60] = 255
         write_image(root / "foreground" / f"{stem}.png", foreground)
         write_image(root / "labelled" / f"{stem}.png", labelled)
-    return find_set(DatasetConfig("scribbles", root=str(root), ground_truth="foreground"), "")
+    return find_set(DatasetConfig("scribbles", root=str(root), ground_truth="foreground"), "", RGBT)
 
 
 @pytest.fixture
 def masked(tmp_path: Path, make_set: MakeSet) -> PairSet:
     """Two pairs with full masks."""
-    return find_set(DatasetConfig(root=str(make_set(tmp_path / "masked", ("x", "y")))), "")
+    return find_set(DatasetConfig(root=str(make_set(tmp_path / "masked", ("x", "y")))), "", RGBT)
 
 
 def covered(mask: np.ndarray, size: int) -> np.ndarray:
@@ -120,14 +121,14 @@ def test_strokes_are_flipped_with_the_image(scribbled: PairSet) -> None:
 
 
 def test_folders_that_were_swapped_are_named(scribbled: PairSet, one_line: OneLine) -> None:
-    root = scribbled.triplets[0].rgb.parents[1]
+    root = scribbled.pairs[0].reference.parents[1]
     config = DatasetConfig("scribbles", root=str(root), ground_truth="labelled", labelled="foreground")
-    message = one_line(PairDataset([find_set(config, "")], 16, DataConfig(), False, 0).__getitem__, 0)
+    message = one_line(PairDataset([find_set(config, "", RGBT)], 16, DataConfig(), False, 0).__getitem__, 0)
     assert message.startswith(f"{root / 'labelled' / 'a.png'}: most of its foreground") and "swapped?" in message
 
 
 def test_a_labelled_region_of_another_size_is_named(scribbled: PairSet, write_image: Write, one_line: OneLine) -> None:
-    path = scribbled.triplets[1].labelled
+    path = scribbled.pairs[1].labelled
     assert path is not None
     write_image(path, np.zeros((8, 8), np.uint8))
     message = one_line(PairDataset([scribbled], 16, DataConfig(), False, 0).__getitem__, 1)

@@ -38,44 +38,44 @@ def remarked(remarks: list[str], expected: list[str]) -> bool:
     return len(remarks) == len(expected) and all(map(str.startswith, remarks, expected))
 
 
-def config_of(root: Path, **data: object) -> DataConfig:
-    return DataConfig(train=[DatasetConfig(name="pairs", root=str(root))], **data)  # type: ignore[arg-type]
+def config_of(root: Path, **data: object) -> Config:
+    return Config(data=DataConfig(train=[DatasetConfig(name="pairs", root=str(root))], **data))  # type: ignore[arg-type]
 
 
 def test_bad_pairs_are_left_out_and_named(pairs_folder: Path) -> None:
     expected = spoil(pairs_folder)
-    data = config_of(pairs_folder, skip_bad=True)
-    ((pairs,), remarks) = find_sets(data.train, data)
-    assert [int(triplet.stem) for triplet in pairs.triplets] == [0, 1, 2, 6, 7, 8, 9, 10, 11]
+    config = config_of(pairs_folder, skip_bad=True)
+    ((pairs,), remarks) = find_sets(config.data.train, config)
+    assert [int(pair.stem) for pair in pairs.pairs] == [0, 1, 2, 6, 7, 8, 9, 10, 11]
     assert remarked(remarks, expected)
     (pairs_folder / "some.txt").write_text("006\n004\ngone\n001\n")
-    listed = replace(data.train[0], list_file="some.txt")
-    ((pairs,), remarks) = find_sets([listed], data)
-    assert [triplet.stem for triplet in pairs.triplets] == ["006", "001"]
+    listed = replace(config.data.train[0], list_file="some.txt")
+    ((pairs,), remarks) = find_sets([listed], config)
+    assert [pair.stem for pair in pairs.pairs] == ["006", "001"]
     assert remarks[0] == "data.skip_bad: 2 of the 4 pairs of pairs are left out" and len(remarks) == 3
     with pytest.raises(UserError, match=r"no thermal image of that stem in .*/T\n.*no RGB image of that stem"):
-        find_sets(data.train, replace(data, skip_bad=False))
+        find_sets(config.data.train, config_of(pairs_folder))
 
 
 def test_whole_sets_are_left_alone(pairs_folder: Path) -> None:
-    data = config_of(pairs_folder)
-    plain = find_sets(data.train, data)
-    assert plain == find_sets(data.train, replace(data, skip_bad=True)) and plain.remarks == []
+    config = config_of(pairs_folder)
+    plain = find_sets(config.data.train, config)
+    assert plain == find_sets(config.data.train, config_of(pairs_folder, skip_bad=True)) and plain.remarks == []
 
 
 def test_a_set_without_any_good_pair_is_an_error(pairs_folder: Path) -> None:
     for path in (pairs_folder / "GT").iterdir():
         path.write_bytes(b"")
-    data = config_of(pairs_folder, skip_bad=True)
+    config = config_of(pairs_folder, skip_bad=True)
     with pytest.raises(UserError) as caught:
-        find_sets(data.train, data)
+        find_sets(config.data.train, config)
     assert str(caught.value) == f"{pairs_folder}: no pair can be used: {pairs_folder}/GT/000.png: the file is empty"
 
 
 def find_on_rank(root: str) -> Sets | str:
-    data = config_of(Path(root), skip_bad=True)
+    config = config_of(Path(root), skip_bad=True)
     try:
-        return find_sets(data.train, data)
+        return find_sets(config.data.train, config)
     except UserError as error:
         return str(error)
 
@@ -129,18 +129,31 @@ def test_scribbles_want_a_loss_and_a_validation_set_that_fit(config: Config, scr
         training_sets(config)
     config.data.holdout = 0
     sets = training_sets(config)
-    assert [len(pairs.triplets) for pairs in sets.train] == [4] and sets.val == []
+    assert [len(pairs.pairs) for pairs in sets.train] == [4] and sets.val == []
     config.data.val, config.data.holdout = config.data.test, 0.2
     sets = training_sets(config)
-    assert [len(pairs.triplets) for pairs in (*sets.train, *sets.val)] == [4, 12]
+    assert [len(pairs.pairs) for pairs in (*sets.train, *sets.val)] == [4, 12]
     config.data.val = [scribbles]
     with pytest.raises(UserError, match=r"^data.val: strokes has scribbles, which no saliency map can be scored by"):
         training_sets(config)
     with pytest.raises(UserError, match=r"^data.test: strokes has scribbles"):
-        scored_sets([scribbles], config.data, "data.test")
+        scored_sets([scribbles], config, "data.test")
 
 
 def test_another_count_than_published_is_remarked_on(tmp_path: Path) -> None:
     write_pairs(tmp_path / "VT821", 3, seed=0)
-    sets = find_sets([DatasetConfig("vt821")], DataConfig(root=str(tmp_path)))
+    sets = find_sets([DatasetConfig("vt821")], Config(data=DataConfig(root=str(tmp_path))))
     assert sets.remarks == ["note: VT821 has 3 pairs, 821 as published"]
+
+
+def test_sets_are_looked_up_with_the_models_modalities(tmp_path: Path, config: Config) -> None:
+    root = write_pairs(tmp_path / "VT821", 3, seed=0)
+    (root / "T").rename(root / "gone")
+    config.data.root, config.data.train = str(tmp_path), [DatasetConfig("vt821")]
+    with pytest.raises(UserError, match=r"^vt821: no folder of thermal images in "):
+        training_sets(config)
+    config.model.modalities = ["rgb"]
+    assert all(list(pair.images) == ["rgb"] for found in training_sets(config).train for pair in found.pairs)
+    config.model.modalities = ["rgb", "depth"]
+    with pytest.raises(UserError, match=r"^vt821: has no depth images; it has rgb and thermal"):
+        scored_sets(config.data.train, config, "data.test")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from samsod.config.data_schema import AugmentConfig, ThermalConfig
+from samsod.config.data_schema import AugmentConfig, ModalityConfig
 from samsod.data import transforms
 from samsod.data.augment import draw_factors
 from samsod.data.decoding.images import read_rgb
-from samsod.data.decoding.modality import read_thermal
+from samsod.data.decoding.modality import read_modality
 
 OPERATIONS = {
     "Brightness": transforms.adjust_brightness,
@@ -176,7 +176,7 @@ def test_images_resized_together_are_as_if_alone() -> None:
 
 
 def test_a_grey_image_is_changed_as_its_three_channels(shared_data: Path) -> None:
-    repeated = read_thermal(next((shared_data / "pairs" / "T").iterdir()), ThermalConfig())
+    repeated = read_modality(next((shared_data / "pairs" / "T").iterdir()), ModalityConfig())
     plane = repeated[..., 0].copy()
     assert np.array_equal(transforms.single_channel(repeated), plane)
     coloured = repeated.copy()

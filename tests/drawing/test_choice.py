@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.data.sources.catalog import PairSet, Triplet
+from samsod.data.sources.catalog import Pair, PairSet
 from samsod.drawing.choice import find_images, image_metric, ranked_images
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
 from samsod.evaluation.tables.text import METRICS, check_metrics
@@ -47,10 +47,10 @@ def test_metrics_of_one_image_are_those_of_a_set_of_one() -> None:
 
 def test_images_are_found_by_stem_and_by_set() -> None:
     def pair_set(name: str, *stems: str) -> PairSet:
-        return PairSet(name, tuple(Triplet(stem, *[Path(name) / stem] * 3) for stem in stems))
+        return PairSet(name, tuple(Pair(stem, {"rgb": Path(name) / stem}, Path(name) / stem) for stem in stems))
 
     sets = [pair_set("a", "x", "y"), pair_set("b", "y", "z")]
-    assert [(name, triplet.stem) for name, triplet in find_images(sets, ["z", "b/y", "x"])] == [
+    assert [(name, pair.stem) for name, pair in find_images(sets, ["z", "b/y", "x"])] == [
         ("b", "z"),
         ("b", "y"),
         ("a", "x"),

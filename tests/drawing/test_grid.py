@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.config.data_schema import DatasetConfig
+from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.decoding.images import read_rgb, read_truth
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples, score_texts
@@ -15,11 +15,12 @@ from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE
 from samsod.evaluation.contact_sheet import write_png
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError
+from tests.conftest import RGBT
 
 
 @pytest.fixture
 def sets(pairs_folder: Path) -> list[PairSet]:
-    return [find_set(DatasetConfig(root=str(pairs_folder), name="pairs"), "")]
+    return [find_set(DatasetConfig(root=str(pairs_folder), name="pairs"), "", RGBT)]
 
 
 @pytest.fixture
@@ -29,20 +30,20 @@ def predictions(tmp_path: Path, sets: list[PairSet]) -> dict[str, Path]:
     for folder in folders.values():
         folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for index, triplet in enumerate(sets[0].triplets):
-        truth = read_truth(triplet.ground_truth)
+    for index, pair in enumerate(sets[0].pairs):
+        truth = read_truth(pair.ground_truth)
         noisy = np.where(rng.random(truth.shape) < index / 24, ~truth, truth)
-        write_png(folders["exact"] / f"{triplet.stem}.png", truth.astype(np.uint8) * np.uint8(255))
-        write_png(folders["fading"] / f"{triplet.stem}.png", noisy.astype(np.uint8) * np.uint8(255))
+        write_png(folders["exact"] / f"{pair.stem}.png", truth.astype(np.uint8) * np.uint8(255))
+        write_png(folders["fading"] / f"{pair.stem}.png", noisy.astype(np.uint8) * np.uint8(255))
     return {"fading": tmp_path / "fading", "exact": folders["exact"]}
 
 
 def test_chosen_images_follow_the_scores(sets: list[PairSet], predictions: dict[str, Path]) -> None:
     maps = find_method_maps(predictions, sets)
     mae = {}
-    for triplet in sets[0].triplets:
-        grey = read_rgb(maps["fading"]["pairs"][triplet.stem])[..., 0]
-        mae[triplet.stem] = score_image(grey, read_truth(triplet.ground_truth), False).mae
+    for pair in sets[0].pairs:
+        grey = read_rgb(maps["fading"]["pairs"][pair.stem])[..., 0]
+        mae[pair.stem] = score_image(grey, read_truth(pair.ground_truth), False).mae
     expected = sorted(mae, key=lambda stem: -mae[stem])
     assert [stem for _, stem in choose_images(sets, maps, "worst", 3, "MAE")] == expected[:3]
     assert choose_images(sets, maps, "best", 1, "MAE", "fading") == [("pairs", expected[-1])]
@@ -83,12 +84,12 @@ def test_scores_stand_below_the_maps_and_the_best_in_bold(sets: list[PairSet], p
 def test_many_methods_go_into_blocks(sets: list[PairSet], predictions: dict[str, Path]) -> None:
     seventeen = {f"m{i}": predictions["exact"] for i in range(17)}
     samples = read_samples(sets, [("pairs", "001"), ("pairs", "002")], find_method_maps(seventeen, sets))
-    mosaics = grid_mosaics(samples, ("S",), PAGE)
-    assert [list(mosaic.titles[:3]) for mosaic in mosaics] == [["RGB", "thermal", "truth"]] * 3
+    mosaics = grid_mosaics(samples, ("S",), PAGE, DataConfig())
+    assert [list(mosaic.titles[:3]) for mosaic in mosaics] == [["rgb", "thermal", "truth"]] * 3
     assert [title for mosaic in mosaics for title in mosaic.titles[3:]] == list(seventeen)
     assert [len(mosaic.titles) for mosaic in mosaics] == [9, 9, 8]
     assert [name for name, _ in mosaics[0].rows] == ["001", "002"]
-    assert len(grid_mosaics(samples, ("S",), COLUMN)) == 9
+    assert len(grid_mosaics(samples, ("S",), COLUMN, DataConfig())) == 9
 
 
 def test_mosaics_show_the_images_where_they_belong(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tm
 
 def test_a_validation_image_that_cannot_be_read_does_not_cost_the_epoch(config: Config) -> None:
     (validation,) = training_sets(config)[1]
-    damaged = validation.triplets[0].ground_truth
+    damaged = validation.pairs[0].ground_truth
     damaged.write_bytes(b"damaged")
     with pytest.raises(UserError, match=damaged.name):
         run(config)

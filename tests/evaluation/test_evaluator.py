@@ -11,7 +11,7 @@ import torch
 
 from samsod.config import Config
 from samsod.data.decoding.images import cv2, read_truth
-from samsod.data.sources.catalog import PairSet, Triplet, find_set
+from samsod.data.sources.catalog import Pair, PairSet, find_set
 from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
@@ -26,7 +26,7 @@ def model_of(config: Config) -> Samsod:
 
 
 def test_set(config: Config) -> PairSet:
-    return find_set(config.data.test[0], "")
+    return find_set(config.data.test[0], "", config.model.modalities)
 
 
 test_set.__test__ = False  # type: ignore[attr-defined]
@@ -36,11 +36,11 @@ def test_results_are_those_of_the_saved_maps(config: Config, tmp_path: Path) -> 
     pairs = test_set(config)
     results = run_test(model_of(config), [pairs], config, tmp_path / "out")
     metrics = SaliencyMetrics()
-    for triplet in pairs.triplets:
-        saved = cv2.imread(str(tmp_path / "out" / "maps" / "again" / f"{triplet.stem}.png"), cv2.IMREAD_UNCHANGED)
-        assert saved is not None and saved.shape == read_truth(triplet.ground_truth).shape
+    for pair in pairs.pairs:
+        saved = cv2.imread(str(tmp_path / "out" / "maps" / "again" / f"{pair.stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert saved is not None and saved.shape == read_truth(pair.ground_truth).shape
         assert (saved.min(), saved.max()) == (0, 255)
-        metrics.step(saved, read_truth(triplet.ground_truth))
+        metrics.step(saved, read_truth(pair.ground_truth))
     written = json.loads((tmp_path / "out" / "results.json").read_text())
     assert written == results[FINAL] == {"again": metrics.result()}
     assert set(written["again"]) == {"S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE", "images"}
@@ -49,7 +49,7 @@ def test_results_are_those_of_the_saved_maps(config: Config, tmp_path: Path) -> 
 def test_streams_and_overall(config: Config, tmp_path: Path) -> None:
     config.test.streams = True
     pairs = test_set(config)
-    few = PairSet("few", pairs.triplets[:3])
+    few = PairSet("few", pairs.pairs[:3])
     results = run_test(model_of(config), [pairs, few], config, tmp_path)
     assert set(results) == {"final", "fusion", "rgb", "thermal"}
     assert json.loads((tmp_path / "streams.json").read_text()) == results
@@ -60,7 +60,7 @@ def test_streams_and_overall(config: Config, tmp_path: Path) -> None:
 
 def test_a_failed_test_leaves_nothing_half_written(config: Config, tmp_path: Path) -> None:
     pairs = test_set(config)
-    pairs.triplets[7].rgb.write_bytes(pairs.triplets[7].rgb.read_bytes()[:100])
+    pairs.pairs[7].reference.write_bytes(pairs.pairs[7].reference.read_bytes()[:100])
     with pytest.raises(UserError, match=r"007\.png"):
         run_test(model_of(config), [pairs], config, tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -87,8 +87,8 @@ def test_scoring_in_threads_changes_no_bit(config: Config, tmp_path: Path) -> No
 def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, tmp_path: Path, workers: int) -> None:
     pairs = test_set(config)
 
-    def save(triplet: Triplet, grey: np.ndarray) -> None:
-        if triplet.stem == "003":
+    def save(pair: Pair, grey: np.ndarray) -> None:
+        if pair.stem == "003":
             raise UserError("the disk is full")
 
     config = replace(config, data=replace(config.data, workers=workers))
@@ -124,7 +124,7 @@ def test_rgb_alone_draws_and_scores(config: Config, tmp_path: Path) -> None:
 
 def test_validation_counts_all_images(config: Config) -> None:
     pairs = test_set(config)
-    scores = validate(model_of(config), [pairs, PairSet("few", pairs.triplets[:3])], config)
+    scores = validate(model_of(config), [pairs, PairSet("few", pairs.pairs[:3])], config)
     assert scores["images"] == 15 and "wF" not in scores
 
 

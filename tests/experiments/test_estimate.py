@@ -29,7 +29,7 @@ def test_steps_and_predictions_are_counted(plan: Plan) -> None:
     seconds = estimate(plan("train.steps=0", "train.epochs=5"), CPU, ranks=1)
     assert seconds == {"plain": START_SECONDS + 15 * 2 + 12 * 0.5, "split": START_SECONDS + 15 * 2 + 12 * 0.5}
     run = plan("train.steps=0", "train.epochs=5", "train.eval_every=2", "data.holdout=0.3")[0]
-    kept, held = (len(sets[0].triplets) for sets in training_sets(run.config)[:2])
+    kept, held = (len(sets[0].pairs) for sets in training_sets(run.config)[:2])
     assert held and kept + held == 12
     expected = START_SECONDS + kept // 4 * 5 * 2 + (3 * held + 12) * 0.5  # validated after epochs 2, 4 and 5
     assert estimate([run], CPU, ranks=1)["plain"] == expected

@@ -10,6 +10,7 @@ import pytest
 
 from samsod.config import load_config
 from samsod.data.sources.catalog import find_set
+from tests.conftest import RGBT
 from tests.places import ROOT
 
 SCRIPT = ROOT / "tools" / "make_scribbles.py"
@@ -27,8 +28,8 @@ def test_what_it_prints_can_be_pasted_into_a_config(tmp_path: Path, pairs_folder
     assert done.stdout.startswith("12 masks: ") and (tmp_path / "out" / "scribbles.png").is_file()
     (tmp_path / "printed.yaml").write_text(done.stdout[done.stdout.index("in a config:\n") :].split("\n", 1)[1])
     config = load_config(tmp_path / "printed.yaml")
-    pairs = find_set(config.data.train[0], config.data.root)
-    assert config.loss.name == "scribble" and pairs.partial_labels and len(pairs.triplets) == 12
+    pairs = find_set(config.data.train[0], config.data.root, RGBT)
+    assert config.loss.name == "scribble" and pairs.partial_labels and len(pairs.pairs) == 12
     again = run("--gt", pairs_folder / "GT", "--output", tmp_path / "out")
     assert again.returncode == 2 and len(again.stderr.splitlines()) == 1 and "exists" in again.stderr
 

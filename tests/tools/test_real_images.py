@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {D
         ("rgbflow/train", "rgbflow/test", 60),
         ("crackvid, list_file: {root}/crackvid/train.txt", "crackvid, list_file: {root}/crackvid/val.txt", 60),
         (
-            "crackvid, thermal: D, list_file: {root}/crackvid/train.txt",
-            "crackvid, thermal: D, list_file: {root}/crackvid/val.txt",
+            "crackvid, folders: {{thermal: D}}, list_file: {root}/crackvid/train.txt",
+            "crackvid, folders: {{thermal: D}}, list_file: {root}/crackvid/val.txt",
             60,
         ),
     ],

@@ -34,34 +34,54 @@ def notes_of(found: Recognised, checked: Sequence[CheckedSet]) -> Iterator[str]:
 
 def table(checked: Sequence[CheckedSet]) -> tuple[list[str], list[list[str]]]:
     """The heading and the cells, a row for each set, with a column for every modality that any set has."""
-    rows = [_row(one, checked) for one in checked]
     modalities = list(dict.fromkeys(name for one in checked for name in one.found.modalities))
-    heading = list(BEFORE + tuple(modalities) + AFTER)
-    return heading, [["-" if row.get(name) is None else str(row[name]) for name in heading] for row in rows]
+    rows = []
+    for one in checked:
+        images, figures = _images(one), _figures(one, checked)
+        cells = [*figures[: len(BEFORE)], *map(images.get, modalities), *figures[len(BEFORE) :]]
+        rows.append(["-" if cell is None else str(cell) for cell in cells])
+    return [*BEFORE, *modalities, *AFTER], rows
 
 
 def as_json(found: Recognised, checked: Sequence[CheckedSet]) -> dict[str, Any]:
     """Everything as plain data: `usable`, `sets` (of each the table's row and more), `faults`, `notes`."""
     faults = faults_of(found, checked)
-    sets = [{**_row(one, checked), **_whereabouts(one), "faults": one.faults} for one in checked]
+    sets = [
+        {
+            **dict(zip(BEFORE + AFTER, _figures(one, checked), strict=True)),
+            "images": _images(one),
+            **_whereabouts(one),
+            "faults": one.faults,
+        }
+        for one in checked
+    ]
     return {"usable": not faults, "sets": sets, "faults": faults, "notes": list(notes_of(found, checked))}
 
 
-def _row(one: CheckedSet, checked: Sequence[CheckedSet]) -> dict[str, Any]:
+def _figures(one: CheckedSet, checked: Sequence[CheckedSet]) -> tuple[Any, ...]:
+    """What stands under BEFORE and AFTER."""
     found, facts = one.found, one.facts
     shared = in_training_too(one, checked)
-    before = (found.whole.name, found.config.split, len(facts), found.published, _sizes(facts))
-    after = (
+    return (
+        found.whole.name,
+        found.config.split,
+        len(facts),
+        found.published,
+        _sizes(facts),
         _with_kinds(facts, "ground_truth", (fact.mask for fact in facts)),
         sum(fact.unreadable for fact in facts),
         len(found.unmatched),
         sum(fact.sizes_differ for fact in facts),
         len({stem for same in shared.values() for stem in same}),
     )
-    between = {
-        name: _with_kinds(facts, name, (fact.kinds.get(name, "") for fact in facts)) for name in found.modalities
+
+
+def _images(one: CheckedSet) -> dict[str, str]:
+    """Formats and kinds of the images of every modality."""
+    return {
+        name: _with_kinds(one.facts, name, (fact.kinds.get(name, "") for fact in one.facts))
+        for name in one.found.modalities
     }
-    return {**dict(zip(BEFORE, before, strict=True)), **between, **dict(zip(AFTER, after, strict=True))}
 
 
 def _whereabouts(one: CheckedSet) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.sources.catalog import FoundSet, look_up
 from samsod.data.sources.families import FAMILIES, Family, family_named
-from samsod.data.sources.folders import subfolders
+from samsod.data.sources.folders import subfolders, what_is_in
 from samsod.data.sources.layout import Absent, NoPlace, bears_name, find_layout
-from samsod.data.sources.modalities import MODALITIES
+from samsod.data.sources.modalities import MODALITIES, role_of
 from samsod.utils.errors import UserError
 
 
@@ -116,6 +116,9 @@ def _find_own(found: Recognised, families: Sequence[Family], root: Path, least: 
         fitting = [config for config in fitting if config.split] or fitting
         for config in fitting:
             _add(found, config, root, held[config.split])
+        if fitting and max(map(len, held.values())) == 1:
+            called = role_of(held[fitting[0].split][0]).called
+            found.notes.append(f"{name}: only {called}s were found; {what_is_in(root)}")
         if fitting:
             return True
     return False

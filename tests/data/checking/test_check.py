@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samsod.config.data_schema import ThermalConfig
+from samsod.config.data_schema import DataConfig, ModalityConfig
 from samsod.data.checking.check import CheckedSet, check_set
 from samsod.data.checking.inspection import PairFacts, inspect_pairs
-from samsod.data.checking.report import HEADING, as_json, faults_of, notes_of, table_rows
+from samsod.data.checking.report import as_json, faults_of, notes_of, table
 from samsod.data.sources.recognise import Recognised, recognise
 
 Write = Callable[..., Path]
@@ -25,11 +25,12 @@ def silent(items: Iterable[PairFacts], total: int, label: str) -> Iterable[PairF
 
 def check(root: Path, family: str = "") -> tuple[Recognised, list[CheckedSet]]:
     found = recognise(root, family)
-    return found, [check_set(one, ThermalConfig(), 1, silent) for one in found.sets]
+    return found, [check_set(one, DataConfig(), 1, silent) for one in found.sets]
 
 
 def row(found: Recognised, checked: list[CheckedSet], index: int = 0) -> dict[str, str]:
-    return dict(zip(HEADING, table_rows(checked)[index], strict=True))
+    heading, rows = table(checked)
+    return dict(zip(heading, rows[index], strict=True))
 
 
 def test_a_whole_set(tmp_path: Path, make_set: MakeSet) -> None:
@@ -41,8 +42,8 @@ def test_a_whole_set(tmp_path: Path, make_set: MakeSet) -> None:
         "pairs": "3",
         "expected": "821",
         "size": "24x16",
-        "RGB": "jpg",
-        "second modality": "png 8 bit",
+        "rgb": "jpg",
+        "thermal": "png 8 bit",
         "truth": "png 0/255",
         "unreadable": "0",
         "unmatched": "0",
@@ -72,7 +73,7 @@ def test_every_fault_names_its_file(tmp_path: Path, make_set: MakeSet, write_ima
     assert "truncated" in faults[3] and "empty" in faults[4] and "not a mask" in faults[5] and "20x16" in faults[6]
     cells = row(found, checked)
     assert [cells[key] for key in ("pairs", "unreadable", "unmatched", "sizes differ")] == ["6", "4", "3", "1"]
-    assert [triplet.stem for triplet in checked[0].usable] == ["h"]
+    assert [pair.stem for pair in checked[0].usable] == ["h"]
 
 
 def test_kinds_sizes_and_masks(tmp_path: Path, make_set: MakeSet, write_image: Write) -> None:
@@ -90,8 +91,8 @@ def test_kinds_sizes_and_masks(tmp_path: Path, make_set: MakeSet, write_image: W
     found, checked = check(tmp_path)
     cells = row(found, checked)
     assert faults_of(found, checked) == []
-    assert (cells["size"], cells["RGB"]) == ("24x16..40x30", "bmp+jpg")
-    assert cells["second modality"] == "png+tif 8 bit + 16 bit + 8 bit x3 + 8 bit colour"
+    assert (cells["size"], cells["rgb"]) == ("24x16..40x30", "bmp+jpg")
+    assert cells["depth"] == "png+tif 8 bit + 16 bit + 8 bit x3 + 8 bit colour"
     assert cells["truth"] == "bmp+png 0/255 + 0 + 0/1 + 0/255 soft"
     notes = list(notes_of(found, checked))
     assert "SIP: its depth images differ in kind: 2 of 8 bit, 1 of 16 bit, 1 of 8 bit x3, 1 of 8 bit colour" in notes
@@ -136,11 +137,11 @@ def test_processes_change_nothing_and_end(tmp_path: Path, make_set: MakeSet) -> 
     make_set(tmp_path / "VT821", [f"{number:02}" for number in range(20)])
     (tmp_path / "VT821" / "T" / "07.png").write_bytes(b"")
     (one,) = recognise(tmp_path).sets
-    triplets, thermal = one.pairs.triplets, ThermalConfig()
-    alone = list(inspect_pairs(triplets, thermal, 1))
-    assert list(inspect_pairs(triplets, thermal, 2)) == alone
+    pairs, thermal = one.whole.pairs, {"rgb": ModalityConfig(), "thermal": ModalityConfig()}
+    alone = list(inspect_pairs(pairs, thermal, 1))
+    assert list(inspect_pairs(pairs, thermal, 2)) == alone
     assert [facts.stem for facts in alone if facts.faults] == ["07"]
-    stopped = inspect_pairs(triplets, thermal, 2)
+    stopped = inspect_pairs(pairs, thermal, 2)
     next(iter(stopped))
     stopped.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
@@ -217,12 +218,42 @@ def test_a_set_that_is_there_but_broken(tmp_path: Path, make_set: MakeSet) -> No
     assert len(found.faults) == len(starts) and all(map(str.startswith, found.faults, starts))
 
 
-def test_the_second_modality_may_be_chosen(tmp_path: Path, make_set: MakeSet) -> None:
+def test_a_tree_is_recognised_with_all_it_has(tmp_path: Path, make_set: MakeSet) -> None:
     root = make_set(tmp_path / "mine")
     make_set(root, "abc", folders=("RGB", "D", "GT"))
-    for asked, folder in (("", "T"), ("D", "D")):
-        (one,) = recognise(tmp_path, thermal=asked).sets
-        assert one.layout.folders["thermal"] == root / folder
+    (one,) = recognise(tmp_path).sets
+    assert one.modalities == ("rgb", "depth", "thermal") and one.whole.pairs[0].images["depth"].parent == root / "D"
+    make_set(root, "abc", folders=("RGB", "P", "GT"))
+    (one,) = recognise(tmp_path, folders={"polar": "P", "thermal": "D"}).sets
+    assert one.modalities == ("rgb", "depth", "thermal", "polar")
+    assert (one.layout.folders["polar"], one.layout.folders["thermal"]) == (root / "P", root / "D")
+    found, checked = check(tmp_path)
+    cells = row(found, checked)
+    assert list(cells)[4:9] == ["size", "rgb", "depth", "thermal", "truth"] and cells["depth"] == "png 8 bit"
+
+
+def test_columns_are_of_all_modalities_of_all_sets(tmp_path: Path, make_set: MakeSet) -> None:
+    make_set(tmp_path / "VT821")
+    make_set(tmp_path / "SIP", folders=("RGB", "depth", "GT"))
+    heading, rows = table(check(tmp_path)[1])
+    cells = {cells[0]: dict(zip(heading, cells, strict=True)) for cells in rows}
+    assert heading[5:8] == ["rgb", "thermal", "depth"]
+    assert (cells["VT821"]["depth"], cells["SIP"]["thermal"]) == ("-", "-") and cells["SIP"]["depth"] == "png 8 bit"
+
+
+def test_one_modality_alone_is_a_set_only_when_it_is_asked_for(tmp_path: Path, make_set: MakeSet) -> None:
+    root = make_set(tmp_path / "mine", folders=("RGB", "infra", "GT"))
+    make_set(tmp_path / "VT821")
+    found = recognise(tmp_path)
+    assert names(found) == ["vt821 VT821"]
+    assert found.notes == [
+        f"not taken for a data set: folders: images of one modality alone in {root}: give it as the root if it is one"
+    ]
+    (one,) = recognise(root).sets
+    assert one.modalities == ("rgb",)
+    assert any("only RGB images were found; there are: GT, RGB, infra" in note for note in check(root)[0].notes)
+    (one,) = recognise(root, folders={"thermal": "infra"}).sets
+    assert one.modalities == ("rgb", "thermal")
 
 
 def test_nothing_to_recognise(tmp_path: Path, one_line: OneLine) -> None:
@@ -235,11 +266,11 @@ def test_nothing_to_recognise(tmp_path: Path, one_line: OneLine) -> None:
 def test_real_images(shared_data: Path) -> None:
     found = recognise(shared_data)
     assert names(found) == ["folders crackvid", "folders rgbflow train", "folders rgbflow test"]
-    (note,) = found.notes
-    assert f"no folder of masks in {shared_data / 'pairs'};" in note
+    assert found.sets[0].modalities == ("rgb", "depth", "thermal")
+    assert any(f"no folder of masks in {shared_data / 'pairs'};" in note for note in found.notes)
     found.sets = [found.sets[2]]
-    checked = [check_set(found.sets[0], ThermalConfig(), 1, silent)]
+    checked = [check_set(found.sets[0], DataConfig(), 1, silent)]
     assert faults_of(found, checked) == []
     cells = row(found, checked)
     assert [cells[key] for key in ("pairs", "expected", "size")] == ["60", "-", "640x360"]
-    assert (cells["second modality"], cells["truth"]) == ("jpg 8 bit colour", "png 0/255")
+    assert (cells["thermal"], cells["truth"]) == ("jpg 8 bit colour", "png 0/255")

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from samsod.config.data_schema import ThermalConfig
+from samsod.config.data_schema import ModalityConfig
 from samsod.data.decoding.images import read_rgb, read_saliency, read_truth
-from samsod.data.decoding.modality import read_thermal as read_second
+from samsod.data.decoding.modality import read_modality
 from samsod.utils.errors import UserError
 
 
 def read_thermal(path: Path) -> np.ndarray:
-    return read_second(path, ThermalConfig())
+    return read_modality(path, ModalityConfig())
 
 
 READERS = (read_rgb, read_saliency, read_thermal, read_truth)

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from samsod.config.data_schema import DatasetConfig
-from samsod.data.sources.catalog import PairSet, Triplet, find_set, hold_out
+from samsod.data.sources.catalog import Pair, PairSet, find_set, hold_out
 from samsod.data.sources.families import FAMILIES, Family, find_family
+from tests.conftest import RGBT
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
 
 
 def stems(pairs: PairSet) -> list[str]:
-    return [triplet.stem for triplet in pairs.triplets]
+    return [pair.stem for pair in pairs.pairs]
 
 
-def folders_config(root: Path, **more: str) -> DatasetConfig:
+def folders_config(root: Path, **more: object) -> DatasetConfig:
     return DatasetConfig(root=str(root), **more)  # type: ignore[arg-type]
 
 
@@ -27,12 +28,11 @@ def test_pairs_by_stem_with_any_endings(tmp_path: Path, make_set: MakeSet) -> No
     root = make_set(tmp_path / "set", ("b", "a.1", "c"), endings=(".JPG", ".Png", ".bmp"))
     (root / "RGB" / "Thumbs.db").write_text("")
     (root / "GT" / "._a.1.bmp").write_text("")
-    pairs = find_set(folders_config(root), "")
+    pairs = find_set(folders_config(root), "", RGBT)
     assert pairs.name == "folders" and stems(pairs) == ["a.1", "b", "c"]
-    assert pairs.triplets[0] == Triplet(
-        "a.1", root / "RGB" / "a.1.JPG", root / "T" / "a.1.Png", root / "GT" / "a.1.bmp"
-    )
-    assert find_set(folders_config(root, name="mine"), "").name == "mine"
+    images = {"rgb": root / "RGB" / "a.1.JPG", "thermal": root / "T" / "a.1.Png"}
+    assert pairs.pairs[0] == Pair("a.1", images, root / "GT" / "a.1.bmp")
+    assert find_set(folders_config(root, name="mine"), "", RGBT).name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -49,36 +49,40 @@ def test_pairs_by_stem_with_any_endings(tmp_path: Path, make_set: MakeSet) -> No
 )
 def test_folder_names_in_the_wild(tmp_path: Path, make_set: MakeSet, names: tuple[str, str, str]) -> None:
     root = make_set(tmp_path / "set", folders=names)
-    (triplet, *_) = find_set(folders_config(root), "").triplets
-    assert [path.parent.name for path in (triplet.rgb, triplet.thermal, triplet.ground_truth)] == list(names)
+    modalities = ("rgb", "depth" if names[1] in ("depth", "D") else "thermal")
+    (pair, *_) = find_set(folders_config(root), "", modalities).pairs
+    assert [path.parent.name for path in pair.files.values()] == list(names)
 
 
 def test_explicit_folders_win(tmp_path: Path, make_set: MakeSet) -> None:
     root = make_set(tmp_path / "set")
     make_set(root, folders=("left/view", "D", "edges"))
-    (triplet, *_) = find_set(folders_config(root, rgb="left/view", thermal="d", ground_truth="EDGES"), "").triplets
-    assert triplet.rgb.parent == root / "left" / "view"
-    assert (triplet.thermal.parent.name, triplet.ground_truth.parent.name) == ("D", "edges")
+    (pair, *_) = find_set(
+        folders_config(root, folders={"rgb": "left/view", "thermal": "d"}, ground_truth="EDGES"), "", RGBT
+    ).pairs
+    assert pair.images["rgb"].parent == root / "left" / "view"
+    assert (pair.images["thermal"].parent.name, pair.ground_truth.parent.name) == ("D", "edges")
 
 
 @pytest.mark.parametrize("part", ["", "Train"])
 def test_explicit_folders_may_lie_elsewhere(tmp_path: Path, make_set: MakeSet, one_line: OneLine, part: str) -> None:
-    root = make_set(tmp_path / "set" / part, folders=("V", "T", "GT"))
-    views = (root / "V").rename(tmp_path / "views")
+    root = make_set(tmp_path / "set" / part, folders=("View", "T", "GT"))
+    views = (root / "View").rename(tmp_path / "views")
     split = part.lower()
-    assert find_set(folders_config(tmp_path / "set", split=split, rgb=str(views)), "").triplets[0].rgb.parent == views
-    paths = {"rgb": str(views), "thermal": str(root / "T"), "ground_truth": str(root / "GT")}
-    assert len(find_set(DatasetConfig(split=split, **paths), "").triplets) == 3  # type: ignore[arg-type]
-    assert one_line(find_set, folders_config(root, rgb=str(views / "gone")), "") == (
+    config = folders_config(tmp_path / "set", split=split, folders={"rgb": str(views)})
+    assert find_set(config, "", RGBT).pairs[0].reference.parent == views
+    folders, masks = {"rgb": str(views), "thermal": str(root / "T")}, str(root / "GT")
+    assert len(find_set(DatasetConfig(split=split, folders=folders, ground_truth=masks), "", RGBT).pairs) == 3  # type: ignore[arg-type]
+    assert one_line(find_set, folders_config(root, folders={"rgb": str(views / "gone")}), "", RGBT) == (
         f"folders: no such folder: {views / 'gone'}"
     )
 
 
 def test_explicit_folders_elsewhere_may_hold_the_parts(tmp_path: Path, make_set: MakeSet) -> None:
-    root = make_set(tmp_path / "set", folders=("V/Train", "T/Train", "GT/Train"))
-    views = (root / "V").rename(tmp_path / "views") / "Train"
-    (triplet, *_) = find_set(folders_config(root, split="train", rgb=str(tmp_path / "views")), "").triplets
-    assert triplet.rgb.parent == views and triplet.thermal.parent == root / "T" / "Train"
+    root = make_set(tmp_path / "set", folders=("View/Train", "T/Train", "GT/Train"))
+    views = (root / "View").rename(tmp_path / "views") / "Train"
+    (pair, *_) = find_set(folders_config(root, split="train", folders={"rgb": str(tmp_path / "views")}), "", RGBT).pairs
+    assert [path.parent for path in pair.images.values()] == [views, root / "T" / "Train"]
 
 
 @pytest.mark.parametrize(
@@ -87,18 +91,18 @@ def test_explicit_folders_elsewhere_may_hold_the_parts(tmp_path: Path, make_set:
 def test_scribbles(tmp_path: Path, make_set: MakeSet, one_line: OneLine, names: tuple[str, str]) -> None:
     strokes, regions = names
     root = make_set(tmp_path / "RGBT-S" / "Train", folders=("Img", "T", strokes))
-    message = one_line(find_set, DatasetConfig("rgbts"), str(tmp_path))
+    message = one_line(find_set, DatasetConfig("rgbts"), str(tmp_path), RGBT)
     assert message.startswith(f"rgbts: no folder of labelled-region images in {root}; looked for mask, masks, labelled")
     make_set(root, folders=("Img", "T", regions))
     for config in (DatasetConfig("rgbts"), DatasetConfig("scribbles", root=str(root))):
-        (triplet, *_) = find_set(config, str(tmp_path)).triplets
-        assert triplet.labelled and triplet.labelled.parent == root / regions
-        assert triplet.ground_truth.parent == root / strokes
+        (pair, *_) = find_set(config, str(tmp_path), RGBT).pairs
+        assert pair.labelled and pair.labelled.parent == root / regions
+        assert pair.ground_truth.parent == root / strokes
     if regions.lower() == "mask":  # where `mask` is one of two that could be the truth, it stays the second choice
-        (triplet, *_) = find_set(folders_config(root), "").triplets
-        assert triplet.ground_truth.parent == root / strokes and triplet.labelled is None
+        (pair, *_) = find_set(folders_config(root), "", RGBT).pairs
+        assert pair.ground_truth.parent == root / strokes and pair.labelled is None
     (root / regions / "b.png").unlink()
-    assert one_line(find_set, DatasetConfig("rgbts"), str(tmp_path)) == (
+    assert one_line(find_set, DatasetConfig("rgbts"), str(tmp_path), RGBT) == (
         f"{root / 'Img' / 'b.jpg'}: no labelled-region image of that stem in {root / regions}"
     )
 
@@ -106,9 +110,9 @@ def test_scribbles(tmp_path: Path, make_set: MakeSet, one_line: OneLine, names: 
 def test_scribbles_with_the_images_of_the_full_set(tmp_path: Path, make_set: MakeSet) -> None:
     images = make_set(tmp_path / "VT5000" / "Train")
     root = make_set(tmp_path / "RGBT-S", folders=("gt", "gt", "mask"), endings=(".png",) * 3)
-    config = DatasetConfig("rgbts", rgb=str(images / "RGB"), thermal=str(images / "T"))
-    assert find_set(config, str(tmp_path)).triplets[0] == Triplet(
-        "a", images / "RGB/a.jpg", images / "T/a.png", root / "gt/a.png", root / "mask/a.png"
+    config = DatasetConfig("rgbts", folders={"rgb": str(images / "RGB"), "thermal": str(images / "T")})
+    assert find_set(config, str(tmp_path), RGBT).pairs[0] == Pair(
+        "a", {"rgb": images / "RGB/a.jpg", "thermal": images / "T/a.png"}, root / "gt/a.png", root / "mask/a.png"
     )
 
 
@@ -127,26 +131,26 @@ def test_parts_above_and_below(tmp_path: Path, make_set: MakeSet, layout: str) -
     for part, part_stems in (("Train", ("a", "b")), ("Test", ("c",))):
         make_set(tmp_path, part_stems, tuple(layout.format(part=part, modality=m) for m in ("RGB", "T", "GT")))
     (tmp_path / "VT821").mkdir()
-    assert stems(find_set(DatasetConfig("vt5000", "train"), str(tmp_path))) == ["a", "b"]
-    assert stems(find_set(DatasetConfig("vt5000", "test"), str(tmp_path))) == ["c"]
+    assert stems(find_set(DatasetConfig("vt5000", "train"), str(tmp_path), RGBT)) == ["a", "b"]
+    assert stems(find_set(DatasetConfig("vt5000", "test"), str(tmp_path), RGBT)) == ["c"]
 
 
 @pytest.mark.parametrize("layout", ["VT821", "vt821", "Test/VT821"])
 def test_a_set_without_parts(tmp_path: Path, make_set: MakeSet, layout: str) -> None:
     make_set(tmp_path / layout)
-    pairs = find_set(DatasetConfig("vt821"), str(tmp_path))
+    pairs = find_set(DatasetConfig("vt821"), str(tmp_path), RGBT)
     assert pairs.name == "VT821" and stems(pairs) == ["a", "b", "c"]
 
 
 def test_root_may_be_the_part_itself(tmp_path: Path, make_set: MakeSet) -> None:
     root = make_set(tmp_path / "elsewhere" / "my-train")
-    assert len(find_set(DatasetConfig("vt5000", "train", str(root)), "").triplets) == 3
+    assert len(find_set(DatasetConfig("vt5000", "train", str(root)), "", RGBT).pairs) == 3
 
 
 def test_one_folder_is_not_both_parts(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:
     root = make_set(tmp_path / "sets" / "VT5000")
     for split in ("train", "test"):
-        message = one_line(find_set, DatasetConfig("vt5000", split), str(tmp_path / "sets"))
+        message = one_line(find_set, DatasetConfig("vt5000", split), str(tmp_path / "sets"), RGBT)
         assert message == (
             f"vt5000: no folder {split} in {root}; there are: GT, RGB, T; "
             f"a folder that holds the {split} part alone must have '{split}' in its name"
@@ -155,21 +159,21 @@ def test_one_folder_is_not_both_parts(tmp_path: Path, make_set: MakeSet, one_lin
 
 def test_a_part_that_one_modality_lacks(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:
     root = make_set(tmp_path / "set", folders=("RGB/Train", "T/Train", "GT"))
-    message = one_line(find_set, folders_config(root, split="train"), "")
+    message = one_line(find_set, folders_config(root, split="train"), "", RGBT)
     assert message.startswith(f"folders: no folder train in {root / 'GT'}; it has no sub-folders")
 
 
 def test_missing_folders(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:
     make_set(tmp_path / "VT1000")
-    assert one_line(find_set, DatasetConfig("vt821"), str(tmp_path)) == (
+    assert one_line(find_set, DatasetConfig("vt821"), str(tmp_path), RGBT) == (
         f"vt821: no folder VT821 in {tmp_path}; there are: VT1000; or set root to where it lies"
     )
     gone = tmp_path / "gone"
-    assert one_line(find_set, DatasetConfig("vt821"), str(gone)) == f"vt821: data.root is no folder: {gone}"
-    assert one_line(find_set, folders_config(gone), "") == f"folders: no such folder: {gone}"
-    assert one_line(find_set, DatasetConfig(), str(tmp_path)).startswith("folders: set root to the folder that")
+    assert one_line(find_set, DatasetConfig("vt821"), str(gone), RGBT) == f"vt821: data.root is no folder: {gone}"
+    assert one_line(find_set, folders_config(gone), "", RGBT) == f"folders: no such folder: {gone}"
+    assert one_line(find_set, DatasetConfig(), str(tmp_path), RGBT).startswith("folders: set root to the folder that")
     (tmp_path / "VT1000" / "T").rename(tmp_path / "VT1000" / "infra")
-    assert one_line(find_set, DatasetConfig("vt1000"), str(tmp_path)) == (
+    assert one_line(find_set, DatasetConfig("vt1000"), str(tmp_path), RGBT) == (
         f"vt1000: no folder of thermal images in {tmp_path / 'VT1000'}; "
         "looked for T, thermal, th, IR, infrared, thermals; there are: GT, RGB, infra"
     )
@@ -177,7 +181,7 @@ def test_missing_folders(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -
 
 def test_forgotten_split_is_hinted_at(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:
     make_set(tmp_path / "set" / "Train")
-    message = one_line(find_set, folders_config(tmp_path / "set"), "")
+    message = one_line(find_set, folders_config(tmp_path / "set"), "", RGBT)
     assert message.endswith("there are: Train; or set split to train or test")
 
 
@@ -186,13 +190,13 @@ def test_two_folders_of_one_name(tmp_path: Path, make_set: MakeSet, one_line: On
     (root / "rgb").mkdir()
     if len(list(root.iterdir())) < 4:
         pytest.skip("this file system does not tell RGB from rgb")
-    assert one_line(find_set, folders_config(root), "") == f"{root}: cannot choose between RGB and rgb"
+    assert one_line(find_set, folders_config(root), "", RGBT) == f"{root}: cannot choose between RGB and rgb"
 
 
 def test_unknown_family_and_split(one_line: OneLine) -> None:
     assert one_line(find_family, DatasetConfig("vt500")) == (
         "no data set family is called 'vt500' (did you mean 'vt5000'?); known: folders, neu_rsdds_aug, nju2k, "
-        "nju2k_nlpr, nlpr, rgbts, scribbles, sip, stere, vt1000, vt5000, vt821"
+        "nju2k_nlpr, nlpr, rgbts, scribbles, sip, stere, vdt2048, vt1000, vt5000, vt821"
     )
     assert one_line(find_family, DatasetConfig("vt5000")) == "vt5000: split is ''; expected train or test"
     assert one_line(find_family, DatasetConfig("vt821", "test")) == (
@@ -202,19 +206,19 @@ def test_unknown_family_and_split(one_line: OneLine) -> None:
 
 
 def test_a_new_family_is_a_line_of_data(tmp_path: Path, make_set: MakeSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {**FAMILIES, "ours": Family("ours", ("Our Depth", "OD"), {"train": 80, "test": 20}, "depth")}
+    table = {**FAMILIES, "ours": Family("ours", ("Our Depth", "OD"), {"train": 80, "test": 20}, ("rgb", "depth"))}
     monkeypatch.setattr("samsod.data.sources.families.FAMILIES", table)
     make_set(tmp_path / "OD_Test", folders=("RGB", "depth", "GT"))
-    pairs = find_set(DatasetConfig("ours", "test"), str(tmp_path))
-    assert pairs.name == "Our Depth" and len(pairs.triplets) == 3
+    pairs = find_set(DatasetConfig("ours", "test"), str(tmp_path), ["rgb", "depth"])
+    assert pairs.name == "Our Depth" and len(pairs.pairs) == 3
 
 
-def triplets(names: list[str]) -> list[Triplet]:
-    return [Triplet(name, Path(name), Path(name), Path(name)) for name in names]
+def pairs(names: list[str]) -> list[Pair]:
+    return [Pair(name, {"rgb": Path(name)}, Path(name)) for name in names]
 
 
 def test_hold_out_is_a_stable_partition() -> None:
-    everything = triplets([f"image_{number}" for number in range(2000)])
+    everything = pairs([f"image_{number}" for number in range(2000)])
     kept, held = hold_out(everything, 0.05)
     assert sorted(t.stem for t in (*kept, *held)) == sorted(t.stem for t in everything)
     assert 60 <= len(held) <= 140
@@ -231,12 +235,12 @@ def test_hold_out_is_a_stable_partition() -> None:
 @pytest.mark.parametrize("share", [1e-9, 0.05, 0.5, 0.999999999])
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_hold_out_leaves_neither_part_empty(share: float, count: int) -> None:
-    kept, held = hold_out(triplets([f"{number}" for number in range(count)]), share)
+    kept, held = hold_out(pairs([f"{number}" for number in range(count)]), share)
     assert kept and held and len(kept) + len(held) == count
 
 
 def test_hold_out_of_nothing() -> None:
-    everything = tuple(triplets(["a", "b", "c"]))
+    everything = tuple(pairs(["a", "b", "c"]))
     assert hold_out(everything, 0) == (everything, ())
     assert hold_out(everything[:1], 0.5) == (everything[:1], ())
     assert hold_out((), 0.5) == ((), ())
@@ -244,15 +248,15 @@ def test_hold_out_of_nothing() -> None:
 
 def test_real_sets(shared_data: Path) -> None:
     crack = shared_data / "crackvid"
-    train = find_set(folders_config(crack, list_file="train.txt", name="crack"), "")
-    val = find_set(folders_config(crack, list_file=str(crack / "val.txt"), thermal="D"), "")
-    assert (len(train.triplets), len(val.triplets)) == (232, 60)
+    train = find_set(folders_config(crack, list_file="train.txt", name="crack"), "", RGBT)
+    val = find_set(folders_config(crack, list_file=str(crack / "val.txt")), "", ["rgb", "depth"])
+    assert (len(train.pairs), len(val.pairs)) == (232, 60)
     assert not set(stems(train)) & set(stems(val))
-    assert train.triplets[0].thermal.parent.name == "T" and val.triplets[0].thermal.parent.name == "D"
+    assert train.pairs[0].images["thermal"].parent.name == "T" and val.pairs[0].images["depth"].parent.name == "D"
     for split, count in (("train", 149), ("test", 60)):
-        assert len(find_set(folders_config(shared_data / "rgbflow", split=split), "").triplets) == count
+        assert len(find_set(folders_config(shared_data / "rgbflow", split=split), "", RGBT).pairs) == count
 
 
 def test_real_pairs_without_masks(shared_data: Path, one_line: OneLine) -> None:
-    message = one_line(find_set, folders_config(shared_data / "pairs"), "")
+    message = one_line(find_set, folders_config(shared_data / "pairs"), "", RGBT)
     assert re.search(r"no folder of masks in .*pairs; looked for GT, .*; there are: RGB, T$", message)

@@ -95,8 +95,8 @@ def test_a_folder_becomes_two(tmp_path: Path, write_image: Write) -> None:
 def test_masks_alone_are_enough(tmp_path: Path, write_image: Write) -> None:
     mask = write_image(tmp_path / "GT" / "one.png", scene().astype(np.uint8) * np.uint8(255))
     make_scribbles([mask], tmp_path / "out", seed=0)
-    config, pairs = as_config(tmp_path / "GT", tmp_path / "out")
-    assert 'rgb: "FOLDER_OF_RGB_IMAGES"' in config and not pairs
+    config, pairs = as_config(tmp_path / "GT", tmp_path / "out", ["rgb", "depth"])
+    assert '{"rgb": "FOLDER_OF_RGB_IMAGES", "depth": "FOLDER_OF_DEPTH_IMAGES"}' in config and not pairs
     image, truth = overlays(mask, tmp_path / "out", pairs)
     assert image is None and truth.shape == (180, 320, 3) and len(np.unique(truth.reshape(-1, 3), axis=0)) == 4
 
