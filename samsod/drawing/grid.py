@@ -12,11 +12,11 @@ from samsod.config.data_schema import DataConfig
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.pair_images import read_pictures
 from samsod.data.sources.catalog import Pair, PairSet
-from samsod.data.sources.folders import images_by_stem, some_of
 from samsod.drawing.choice import Place, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.evaluation.maps.score_cache import ScoreCache
-from samsod.evaluation.maps.scoring import MapPair, MapSet, maps_folder, score_maps, score_pair
+from samsod.evaluation.maps.scoring import MapPair, score_maps, score_pair
+from samsod.evaluation.maps.selected import map_sets
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.evaluation.tables.text import check_metrics, is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
@@ -34,29 +34,6 @@ class Sample:
     pair: Pair
     maps: Mapping[str, Path]
     scores: Mapping[str, ImageScores]
-
-
-def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -> dict[str, dict[str, dict[str, Path]]]:
-    """The files of every method's maps by method, data set and stem.
-
-    With one data set a method's folder holds the maps itself, or a sub-folder called as the set; with several there
-    is such a sub-folder for each. (Maps of images that are not drawn may be missing.)
-
-    Raises:
-        UserError: A folder is missing or holds no image; one line each.
-    """
-    found: dict[str, dict[str, dict[str, Path]]] = {}
-    faults = []
-    for method, folder in predictions.items():
-        for pair_set in sets:
-            try:
-                place = maps_folder(method, folder, pair_set.name, alone=len(sets) == 1)
-                found.setdefault(method, {})[pair_set.name] = images_by_stem(place)
-            except UserError as error:
-                faults.append(str(error))
-    if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
-    return found
 
 
 def choose_images(
@@ -90,22 +67,6 @@ def choose_images(
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
     scores = score_maps(map_sets(method, maps[method], sets), cache=cache, weighted_f=metric == "wF")[method]
     return ranked_images(scores, metric, rule, count)
-
-
-def map_sets(method: str, maps: Mapping[str, Mapping[str, Path]], sets: Sequence[PairSet]) -> list[MapSet]:
-    """A method's maps with their truths, to be scored.
-
-    Raises:
-        UserError: An image has no map.
-    """
-    result = []
-    for pair_set in sets:
-        files = maps[pair_set.name]
-        if missing := [pair.stem for pair in pair_set.pairs if pair.stem not in files]:
-            raise UserError(f"{method}: no map for {len(missing)} images of {pair_set.name}: {some_of(missing)}")
-        found = (MapPair(pair.stem, files[pair.stem], pair.ground_truth) for pair in pair_set.pairs)
-        result.append(MapSet(method, pair_set.name, tuple(found)))
-    return result
 
 
 def read_samples(

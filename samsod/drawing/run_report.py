@@ -20,7 +20,7 @@ from samsod.data.pair_images import read_pictures
 from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
-from samsod.drawing.grid import Sample, find_method_maps, map_sets, read_samples, score_texts
+from samsod.drawing.grid import Sample, read_samples, score_texts
 from samsod.drawing.run_files import Run, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
@@ -28,6 +28,7 @@ from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest
 from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
+from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules

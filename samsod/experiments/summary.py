@@ -10,7 +10,8 @@ from typing import Any
 
 from samsod.data.selection import scored_sets
 from samsod.evaluation.maps.results import name_folders, open_cache, summarise, write_results
-from samsod.evaluation.maps.scoring import MapSet, find_maps, score_maps
+from samsod.evaluation.maps.scoring import MapSet, score_maps
+from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run, TableConfig
@@ -22,13 +23,13 @@ def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
     """Other methods' maps of the run's test sets, from `NAME=DIR`, folders with a sub-folder for each set.
 
     Raises:
-        UserError: Maps are missing, or left over.
+        UserError: A test set or a map is missing.
     """
     if not predictions:
         return []
     sets = scored_sets(run.config.data.test, run.config, "data.test").sets
-    truths = {found.name: found.pairs[0].ground_truth.parent for found in sets}
-    return find_maps(name_folders("--pred", predictions), truths)
+    found = find_method_maps(name_folders("--pred", predictions), sets)
+    return [map_set for method, maps in found.items() for map_set in map_sets(method, maps, sets)]
 
 
 def make_table(table: TableConfig, runs: Sequence[Run], maps: Sequence[MapSet], all_reported: bool) -> Comparison:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
-from samsod.experiments.summary import make_table, measured_row, table_rows
+from samsod.experiments.summary import make_table, measured_row, other_maps, table_rows
+from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
 
@@ -61,3 +62,15 @@ def test_sets_the_paper_does_not_have(plan: Plan, table_file: Path) -> None:
         leave_results(run, {"pairs": {"S": 0.5, "images": 12}})
     table = TableConfig("x", "table3", rows=[RowConfig("plain", "mine", "plain.yaml", "VA, RGB-T")])
     assert [row.method for row in table_rows(table, runs[:1], [], all_reported=True)] == ["mine"]
+
+
+def test_maps_of_other_methods_for_the_pairs_that_are_tested(plan: Plan, tmp_path: Path, pairs_folder: Path) -> None:
+    (tmp_path / "some.txt").write_text("004\n002\n")
+    run = plan(f"data.test.0.list_file={tmp_path / 'some.txt'}")[0]
+    (maps,) = other_maps(run, [f"exact={pairs_folder / 'GT'}"])  # maps of images that are not tested may be there
+    assert (maps.method, maps.dataset) == ("exact", "pairs") and [pair.stem for pair in maps.pairs] == ["004", "002"]
+    (pairs_folder / "RGB" / "003.png").write_bytes(b"no image")
+    (maps,) = other_maps(plan("data.skip_bad=true")[0], [f"exact={pairs_folder / 'GT'}"])
+    assert len(maps.pairs) == 11 and "003" not in {pair.stem for pair in maps.pairs}
+    with pytest.raises(UserError, match="nowhere: no such folder; expected the maps of other"):
+        other_maps(run, [f"other={tmp_path / 'nowhere'}"])
