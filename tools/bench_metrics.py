@@ -17,7 +17,6 @@ def main() -> None:
     parser.add_argument("--gt", metavar="DIR", type=Path, help="their masks")
     parser.add_argument("--count", type=int, default=12, help="how many maps of each kind (default: 12)")
     parser.add_argument("--rounds", type=int, default=7, help="how often to measure; the median counts (default: 7)")
-    parser.add_argument("--device", default="cpu", help="where the torch version runs (cpu, cuda; default: cpu)")
     args = parser.parse_args()
     if (args.pred is None) != (args.gt is None):
         parser.error("--pred and --gt go together")
@@ -33,7 +32,7 @@ def main() -> None:
         pairs[f"{args.pred} on {args.gt}"] = folder_pairs(args.pred, args.gt, args.count)
     for name, chosen in pairs.items():
         print(f"{name}, {len(chosen)} pairs, median of {args.rounds} rounds")
-        print(measure(chosen, args.rounds, args.reference, args.device), end="\n\n")
+        print(measure(chosen, args.rounds, args.reference), end="\n\n")
 
 
 if __name__ == "__main__":

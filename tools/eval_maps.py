@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser, add_reported
+from samsod.config.command_line import OneLineParser, add_reported, positive
 from samsod.utils.errors import run_main
 
 
@@ -14,17 +14,17 @@ def main() -> None:
     args = parse()
     from samsod.evaluation.maps.results import as_json, compare, name_folders, open_cache, summarise, write_results
     from samsod.evaluation.maps.scoring import find_maps, score_maps
-    from samsod.evaluation.tables.reported import named_row
+    from samsod.evaluation.tables.reported import named_rows
     from samsod.utils.files import check_writable
 
-    for method in args.reported:
-        named_row(method)  # a name the paper does not have is told before anything is scored
-    map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
+    truths = name_folders("--gt", args.gt)
+    reported = named_rows(args.reported, list(truths))
+    map_sets = find_maps(name_folders("--pred", args.pred), truths)
     if args.output:
         check_writable(args.output)
     cache = None if args.no_cache else open_cache(args.cache)
-    results = summarise(score_maps(map_sets, args.processes, cache, not args.no_weighted_f))
-    table = compare(results, args.digits, args.reported)
+    results = summarise(score_maps(map_sets, args.threads, cache, not args.no_weighted_f))
+    table = compare(results, args.digits, reported)
     if args.output:
         write_results(args.output, results, table)
     print(as_json(results) if args.json else table.text(), end="" if args.json else "\n")
@@ -43,12 +43,12 @@ def parse() -> argparse.Namespace:
     add_reported(parser)
     parser.add_argument("--digits", type=int, choices=(3, 4), default=4, help="digits of the tables (default: 4)")
     parser.add_argument("--no-weighted-f", action="store_true", help="leave out the weighted F, which takes longest")
-    parser.add_argument("--processes", type=int, metavar="N", help="scoring processes (default: one for each core)")
+    parser.add_argument(
+        *("--threads", "--processes"), type=positive, metavar="N", help="scoring threads (default: one for each core)"
+    )
     parser.add_argument("--cache", metavar="DIR", type=Path, help="where scores are kept; default: ~/.cache/samsod")
     parser.add_argument("--no-cache", action="store_true", help="neither look for known scores nor keep them")
     args = parser.parse_args()
-    if args.processes is not None and args.processes < 1:
-        parser.error("--processes must be at least 1")
     if args.cache and args.no_cache:
         parser.error("--cache and --no-cache exclude each other")
     return args

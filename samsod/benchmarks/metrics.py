@@ -5,23 +5,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
 from samsod.benchmarks.reference import Pairs, Reference
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.evaluation.maps.scoring import find_maps
-from samsod.evaluation.metrics.device import score_batch
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.evaluation.tables.text import text_table
 from samsod.utils.progress import progress
 
 FIGURES = ("s", "mae", "wf", "adp_f", "adp_e", "f", "e", "precision", "recall")
-NUMPY, TORCH, REFERENCE, SHARED = "NumPy", "torch", "PySODMetrics", "PySODMetrics, normalised once"
+OURS, REFERENCE, SHARED = "samsod", "PySODMetrics", "PySODMetrics, normalised once"
 
 
 def generated_pairs(count: int, height: int = 480, width: int = 640) -> Pairs:
@@ -52,52 +50,43 @@ def folder_pairs(predictions: Path, truths: Path, count: int) -> Pairs:
     return [(prediction, np.where(truth, 255, 0).astype(np.uint8)) for prediction, truth in pairs]
 
 
-def measure(pairs: Pairs, rounds: int, reference: Path | None, device: str = "cpu") -> str:
-    """Times all in turns on one core and compares every figure of every image.
+def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
+    """Times the metrics on one core, in turns with the reference, and compares every figure of every image.
 
     Args:
         pairs: Maps and truths, uint8.
         rounds: How often each scores all pairs; the median counts.
-        reference: Interpreter of an environment with PySODMetrics; None leaves it out.
-        device: Where the torch version runs; on a GPU its time is wall clock, as the CPU only waits.
+        reference: Interpreter of an environment with PySODMetrics; None times the project's own alone.
 
     Returns:
-        Two tables: milliseconds a pair, and the largest difference of each figure.
+        A table of milliseconds a pair and, with a reference, one of the largest difference of each figure.
 
     Raises:
         UserError: The interpreter lacks PySODMetrics.
     """
-    torch.set_num_threads(1)
     cv2.setNumThreads(0)
     arrays = [(prediction, truth > 128) for prediction, truth in pairs]
-    tensors = [(torch.from_numpy(p)[None].to(device), torch.from_numpy(t)[None].to(device)) for p, t in arrays]
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    ours = [score_image(*pair) for pair in arrays]
     ways: dict[str, Callable[[bool], float]] = {
-        NUMPY: lambda weighted_f: _timed(lambda: [score_image(*pair, weighted_f) for pair in arrays]),
-        TORCH: lambda weighted_f: _timed(lambda: [score_batch(*pair, weighted_f) for pair in tensors], clock),
+        OURS: lambda weighted_f: _timed(lambda: [score_image(*pair, weighted_f) for pair in arrays])
     }
-    with ExitStack() as stack:
-        figures = None
-        if reference:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            named = {
-                f"{kind}{i}": array for i, pair in enumerate(pairs) for kind, array in zip("pt", pair, strict=True)
-            }
-            np.savez(folder / "pairs.npz", **named)  # type: ignore[arg-type]
-            opponent = Reference(reference, folder / "pairs.npz")
-            stack.callback(opponent.close)
+    if reference is None:
+        return _speed_table(ways, len(pairs), rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        named = {f"{kind}{i}": array for i, pair in enumerate(pairs) for kind, array in zip("pt", pair, strict=True)}
+        path = Path(folder, "pairs.npz")
+        np.savez(path, **named)  # type: ignore[arg-type]
+        with closing(Reference(reference, path)) as opponent:
             ways[REFERENCE] = lambda weighted_f: opponent.seconds(weighted_f, shared=False)
             ways[SHARED] = lambda weighted_f: opponent.seconds(weighted_f, shared=True)
-            figures = opponent.figures()
-        speed = _speed_table(ways, len(pairs), rounds)
-    ours = {NUMPY: [score_image(*pair) for pair in arrays], TORCH: [score_batch(*pair)[0] for pair in tensors]}
-    return f"{speed}\n\n{_difference_table(ours, figures)}"
+            differences = _difference_table(ours, opponent.figures())
+            return f"{_speed_table(ways, len(pairs), rounds)}\n\n{differences}"
 
 
-def _timed(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    started = clock()
+def _timed(work: Callable[[], object]) -> float:
+    started = time.process_time()
     work()
-    return clock() - started
+    return time.process_time() - started
 
 
 def _speed_table(ways: Mapping[str, Callable[[bool], float]], count: int, rounds: int) -> str:
@@ -119,21 +108,15 @@ def _speed_table(ways: Mapping[str, Callable[[bool], float]], count: int, rounds
     return text_table(["ms a map", *(cell for kind in kinds for cell in [kind, *ratio])], rows)
 
 
-def _difference_table(
-    ours: Mapping[str, Sequence[ImageScores]], reference: Sequence[Mapping[str, object]] | None
-) -> str:
+def _difference_table(ours: Sequence[ImageScores], reference: Sequence[Mapping[str, object]]) -> str:
     """The largest difference of each figure, over all images and for curves over all thresholds."""
-    if reference is None:
-        others = [{name: getattr(scores, name) for name in FIGURES} for scores in ours[NUMPY]]
-        ours = {way: scores for way, scores in ours.items() if way != NUMPY}
-    else:
-        others = [dict(figures) for figures in reference]
-    rows = []
-    for way, scores in ours.items():
-        gaps: dict[str, list[float]] = {name: [] for name in FIGURES}
-        for one, other in zip(scores, others, strict=True):
-            for name in FIGURES:
-                gaps[name].append(float(np.abs(np.asarray(getattr(one, name)) - np.asarray(other[name])).max()))
-        # The reference's S is nan where one of its regions is empty.
-        rows.append([way, *(f"{np.nanmax(gap):.0e}" for gap in gaps.values())])
-    return text_table([f"largest difference from {NUMPY if reference is None else REFERENCE}", *FIGURES], rows)
+    gaps = {
+        name: [
+            float(np.abs(np.asarray(getattr(one, name)) - np.asarray(other[name])).max())
+            for one, other in zip(ours, reference, strict=True)
+        ]
+        for name in FIGURES
+    }
+    # The reference's S is nan where one of its regions is empty.
+    row = [OURS, *(f"{np.nanmax(gap):.0e}" for gap in gaps.values())]
+    return text_table([f"largest difference from {REFERENCE}", *FIGURES], [row])

@@ -8,6 +8,9 @@ from typing import Literal
 
 from samsod.config.yaml_tree import Faults
 
+OVERALL = "Overall"
+"""What results call the mean over several data sets, weighted by their numbers of images; no set may be called so."""
+
 
 @dataclass
 class DatasetConfig:
@@ -36,7 +39,7 @@ class DatasetConfig:
 
     def check(self) -> Faults:
         """Yields (key, message) for a name that is no folder name: results are stored below it."""
-        if self.name and (Path(self.name).name != self.name or self.name.startswith(".") or self.name == "Overall"):
+        if self.name and (Path(self.name).name != self.name or self.name.startswith(".") or self.name == OVERALL):
             yield "name", f"expected a plain name without slashes, found {self.name!r}"
 
 

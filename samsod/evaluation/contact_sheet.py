@@ -11,6 +11,8 @@ from samsod.data.decoding.images import cv2
 from samsod.utils.files import written_whole
 
 CELL_HEIGHT = 128
+NARROWEST, WIDEST = 96, 512
+"""Pixels of a column; images of other shapes lie in the middle of it."""
 GAP = 6
 MARGIN = 26
 INK, PAPER, BLANK = (40, 40, 40), (255, 255, 255), (232, 232, 232)
@@ -46,7 +48,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 def _cell_width(images: Sequence[np.ndarray | None]) -> int:
     height, width = next(image for image in images if image is not None).shape[:2]
-    return max(96, round(width * CELL_HEIGHT / height))
+    return min(max(NARROWEST, round(width * CELL_HEIGHT / height)), WIDEST)
 
 
 def _cell(image: np.ndarray | None, width: int) -> np.ndarray:
@@ -72,7 +74,8 @@ def _strip(labels: Sequence[tuple[str, int]], small: bool = False) -> np.ndarray
     """A white band with one text per column, shortened to fit."""
     size, height = (0.4, 18) if small else (0.5, MARGIN)
     strips = []
-    for text, width in labels:
+    for label, width in labels:
+        text = label.encode("ascii", "replace").decode()  # OpenCV draws no other letters, and dies of broken ones
         strip = np.full((height, width, 3), PAPER, np.uint8)
         while text and cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] > width:
             text = text[:-1]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,13 +19,12 @@ from samsod.modeling.samsod import Prediction, SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
+from samsod.utils.threads import in_threads
 
 FINAL = "final"
 """The final prediction, sigmoid of the sum of all streams; the others go by the stream's name."""
 
 Maps = dict[str, np.ndarray]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def predict(
@@ -92,7 +88,8 @@ def evaluate(
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
-    As many threads as `data.workers` score and save beside the forward pass; the result does not depend on them.
+    As many threads as `data.workers` score and save beside the forward pass, and no map has to be copied to another
+    process; the result does not depend on them.
 
     Args:
         model: The model, in evaluation mode.
@@ -113,7 +110,7 @@ def evaluate(
     def score(predicted: tuple[Pair, Maps]) -> dict[str, ImageScores]:
         return _score(*predicted, config.test.normalize_maps, weighted_f, save)
 
-    with closing(_in_threads(score, predictions, config.data.workers)) as scored:
+    with closing(in_threads(score, predictions, config.data.workers, "scoring")) as scored:
         for scores in progress(scored, share, f"testing {pair_set.name}"):
             for name, image in scores.items():
                 metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend([image])
@@ -132,27 +129,6 @@ def _score(
         if save and name == FINAL:
             save(pair, grey)
     return scores
-
-
-def _in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
-    """`work(item)` for every item, in order, done by threads while the next items are made; 0: by this thread.
-
-    Threads, since decoding, resizing, counting and encoding hold no interpreter lock, and no map must be copied.
-    """
-    if threads == 0:
-        yield from map(work, items)
-        return
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, "scoring") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:  # else the maps of a slow disk would fill the memory
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _gather(metrics: dict[str, SaliencyMetrics], weighted_f: bool) -> dict[str, SaliencyMetrics]:

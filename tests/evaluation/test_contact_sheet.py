@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from samsod.data.decoding.images import read_rgb
-from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, contact_sheet, write_png
+from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, WIDEST, contact_sheet, write_png
 
 
 def test_contact_sheet_places_images_by_row_and_column() -> None:
@@ -33,6 +34,18 @@ def test_images_of_several_shapes_keep_their_proportions() -> None:
 def test_long_names_are_cut_not_overflowing() -> None:
     sheet = contact_sheet([("n" * 500, [np.zeros((64, 64), np.uint8)])], ("t" * 100,))
     assert sheet.shape[1] == CELL_HEIGHT + 2 * GAP
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (1, 1)])
+def test_any_shape_fits_into_a_cell(shape: tuple[int, int]) -> None:
+    sheet = contact_sheet([("a", [np.zeros(shape, np.uint8), None]), ("b", [np.zeros((40, 50), np.uint8)] * 2)], "xy")
+    assert sheet.shape[1] <= 2 * WIDEST + 3 * GAP and (sheet == 0).any()
+
+
+def test_names_of_any_letters_are_written() -> None:
+    """Those that are not UTF-8 too, as Python gives them; OpenCV crashed on them."""
+    sheet = contact_sheet([("caf\udce9\n\u4e2d", [np.full((64, 64), 255, np.uint8)])], ("x",))
+    assert (sheet[GAP + MARGIN + CELL_HEIGHT :] < 128).any()
 
 
 def test_png_comes_back_in_rgb_order(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ def test_without_a_reference_only_our_own_are_timed() -> None:
     assert done.returncode == 0, done.stderr
     assert "pip install pysodmetrics" in done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[3:5]] == ["NumPy", "torch"]
-    assert all(float(gap) < 1e-6 for gap in lines[8].split()[1:])
+    (ours,) = (line.split() for line in lines[3:] if line)
+    assert ours[0] == "samsod" and all(float(milliseconds) > 0 for milliseconds in ours[1:])
 
 
 def test_an_environment_without_pysodmetrics_is_named() -> None:
@@ -36,8 +36,7 @@ def test_the_reference_agrees_and_is_timed(tmp_path: Path) -> None:
     if not python:
         pytest.skip("SAMSOD_REFERENCE names no interpreter with PySODMetrics")
     table = measure(generated_pairs(2, 120, 160), 1, Path(python))
-    *_, numpy, torch = (line.split()[1:] for line in table.splitlines())
-    assert all(float(gap) < 1e-6 for gap in numpy + torch)
+    assert all(float(gap) < 1e-6 for gap in table.splitlines()[-1].split()[1:])
     pairs = generated_pairs(1, 48, 64)
     np.savez(tmp_path / "pairs.npz", p0=pairs[0][0], t0=pairs[0][1])
     reference = Reference(Path(python), tmp_path / "pairs.npz")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from samsod.data.decoding.images import cv2
+from samsod.evaluation.contact_sheet import write_png
 from tests.tools.test_commands import ROOT, command, fault
 
 GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
@@ -52,7 +55,7 @@ def test_golden_maps_have_the_references_figures_in_every_format(tmp_path: Path,
 
 def test_one_folder_of_maps_and_one_of_masks(own_cache: Path) -> None:
     folders = ("--pred", GOLDEN / "soft" / "edges", "--gt", GOLDEN / "truths" / "edges")
-    done = command("eval_maps", *folders, "--no-weighted-f", "--no-cache", "--processes", 2, "--digits", 3)
+    done = command("eval_maps", *folders, "--no-weighted-f", "--no-cache", "--threads", 2, "--digits", 3)
     assert done.returncode == 0, done.stderr
     heading, _, row = done.stdout.splitlines()
     assert heading.split() == ["set", "method", "S↑", "maxF↑", "meanF↑", "adpF↑", "maxE↑", "meanE↑", "adpE↑", "MAE↓"]
@@ -140,10 +143,42 @@ def test_a_truth_that_is_no_mask_is_named(tmp_path: Path) -> None:
     fault(done, str(truths / "black.png"), "not a mask")
 
 
+def alive_in(session: int) -> list[str]:
+    """The processes of a session that have not ended."""
+    stats = [stat.read_text() for stat in Path("/proc").glob("[0-9]*/stat") if stat.exists()]
+    return [stat for stat in stats if int(stat.rpartition(")")[2].split()[3]) == session and ") Z " not in stat]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc")
+def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
+    for folder in ("maps", "masks"):
+        (tmp_path / folder).mkdir()
+        write_png(tmp_path / folder / "0.png", np.tile(np.arange(1200) > 600, (900, 1)).astype(np.uint8) * 255)
+        for i in range(1, 1000):
+            (tmp_path / folder / f"{i}.png").hardlink_to(tmp_path / folder / "0.png")
+    line = [sys.executable, ROOT / "tools" / "eval_maps.py", "--pred", tmp_path / "maps", "--gt", tmp_path / "masks"]
+    for sign, code in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)):
+        run = subprocess.Popen(
+            [*map(str, line), "--no-cache", "--threads", "3"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE
+        )
+        maps = Path(f"/proc/{run.pid}/maps")
+        deadline = time.monotonic() + 120
+        while "cv2" not in maps.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)  # it is at work
+        run.send_signal(sign)
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == code and err in (b"", b"interrupted\n"), err
+        deadline = time.monotonic() + 20
+        while alive_in(run.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert alive_in(run.pid) == []
+
+
 def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
     folders = ("--pred", GOLDEN / "soft" / "edges", "--gt", GOLDEN / "truths" / "edges")
     fault(command("eval_maps"), "--pred")
-    fault(command("eval_maps", *folders, "--processes", 0), "--processes must be at least 1")
+    fault(command("eval_maps", *folders, "--threads", 0), "--threads", "at least 1, found '0'")
     fault(command("eval_maps", *folders, "--no-cache", "--cache", tmp_path), "exclude each other")
     fault(command("eval_maps", *folders, "--pred", tmp_path / "edges"), "edges is", "--pred NAME=")
     (tmp_path / "file").write_text("")

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.saliency import SaliencyMetrics, overall
+from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
 from samsod.utils.errors import UserError
 from samsod.utils.files import write_text
-
-OVERALL = "Overall"
-"""What the mean over several data sets is called, weighted by their numbers of images."""
-
-Results = dict[str, dict[str, dict[str, float]]]
-"""Method -> data set -> metric."""
 
 
 def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
@@ -69,27 +64,23 @@ def open_cache(folder: Path | None) -> ScoreCache | None:
 
 
 def summarise(scores: Scores) -> Results:
-    """The figures of every method on every data set, and their count-weighted mean when there are several sets."""
+    """The metrics of every method on every data set, and their count-weighted mean when there are several sets."""
     results: Results = {}
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
             metrics = SaliencyMetrics()
             metrics.extend(images.values())
             results.setdefault(method, {})[dataset] = metrics.result()
-        if len(by_set) > 1:
-            results[method][OVERALL] = overall(results[method])
-    return results
+    return {method: with_overall(by_set) for method, by_set in results.items()}
 
 
-def compare(
-    results: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int = 4, reported: Sequence[str] = ()
-) -> Comparison:
+def compare(results: Results, digits: int = 4, reported: Sequence[Row] = ()) -> Comparison:
     """The table of all methods.
 
     Args:
         results: Method -> data set -> metric.
         digits: Digits after the point.
-        reported: Rows of the paper to show beside; see `beside_reported`.
+        reported: Rows of the paper to show beside, from `named_rows`.
     """
     measured = [Row(method, by_set) for method, by_set in results.items()]
     return Comparison(beside_reported(measured, reported), digits=digits)

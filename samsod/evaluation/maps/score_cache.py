@@ -9,12 +9,13 @@ import struct
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from samsod.data.decoding import images
-from samsod.evaluation.metrics import distance, histograms, weighted_f
-from samsod.evaluation.metrics import saliency as metrics
+from samsod.data import decoding
+from samsod.data.decoding.images import cv2
+from samsod.evaluation import metrics
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.files import check_writable
 
@@ -30,7 +31,7 @@ class ScoreCache:
 
     A score's name is the SHA-256 of the map's bytes, the truth's bytes and the code that reads and scores them, so
     nothing outdated is ever found. A file holds the SHA-256 of its content; a damaged one counts as absent. Files
-    appear whole, so any number of processes and runs may share a folder. The scores used least recently are deleted.
+    appear whole, so any number of threads and runs may share a folder. The scores used least recently are deleted.
 
     Args:
         folder: Where the scores lie; made when needed.
@@ -46,6 +47,7 @@ class ScoreCache:
         self.limit = limit
         self._version = _code_version()
         self._digests: dict[Path, bytes] = {}
+        self._grown = False
 
     def key(self, prediction: Path, truth: Path) -> str:
         """The name of a pair's scores.
@@ -77,6 +79,7 @@ class ScoreCache:
                 with os.fdopen(handle, "wb") as file:
                     file.write(_packed(scores))
                 os.replace(partial, path)
+                self._grown = True
             except BaseException:
                 os.unlink(partial)
                 raise
@@ -84,7 +87,12 @@ class ScoreCache:
             return
 
     def prune(self) -> None:
-        """Deletes the scores used least recently beyond the limit, and what a killed run left half-written."""
+        """Deletes the scores used least recently beyond the limit, and what a killed run left half-written.
+
+        When nothing was put in, there is nothing to do.
+        """
+        if not self._grown:
+            return
         used = []
         for path in self.folder.glob("??/*"):
             try:
@@ -118,12 +126,19 @@ def _digest(path: Path) -> bytes:
 
 
 def _code_version() -> bytes:
-    """Changes with the code of the readers and metrics, and with the libraries they compute with."""
-    sources = [
-        Path(str(module.__file__)).read_bytes() for module in (images, metrics, histograms, weighted_f, distance)
-    ]
-    libraries = f"numpy {np.__version__} opencv {images.cv2.__version__}".encode()
-    return hashlib.sha256(b"\0".join([*sources, libraries])).digest()
+    """Changes with the code that reads and scores maps, and with the libraries it computes with."""
+    libraries = f"numpy {np.__version__} opencv {cv2.__version__}"
+    return f"{code_digest(decoding, metrics)} {libraries}".encode()
+
+
+def code_digest(*parts: ModuleType) -> str:
+    """SHA-256 of the source of modules and of packages with all in them: what else code made is out of date."""
+    digest = hashlib.sha256()
+    for part in parts:
+        source = Path(str(part.__file__))
+        for file in sorted(source.parent.rglob("*.py")) if hasattr(part, "__path__") else [source]:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _packed(scores: ImageScores) -> bytes:

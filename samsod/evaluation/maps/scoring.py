@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from concurrent.futures.thread import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from samsod.data.decoding.images import cv2, read_saliency, read_truth
+from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.sources.folders import ENDINGS, find_subfolder, folder_key, images_by_stem, some_of
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.utils.errors import UserError
 from samsod.utils.progress import progress
+from samsod.utils.threads import in_threads
 
 Scores = dict[str, dict[str, dict[str, ImageScores]]]
 """Method -> data set -> stem -> scores."""
 
 FAULTS_SHOWN = 100
-CHUNK = 4
-"""Maps a process gets at once: few enough to keep all busy to the end."""
-SHARE = 16
-"""Maps that are worth starting a process for, which takes as long as scoring about so many."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +80,15 @@ def find_maps(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> li
 
 def score_maps(
     map_sets: Sequence[MapSet],
-    processes: int | None = None,
+    threads: int | None = None,
     cache: ScoreCache | None = None,
     weighted_f: bool = True,
 ) -> Scores:
     """Scores maps with all cores; the result does not depend on how many, nor on the cache.
 
-    With more than one process a script must call this below `if __name__ == "__main__":`, as the processes import it.
-
     Args:
         map_sets: What to score, from `find_maps`.
-        processes: How many processes; by default one for each core this one may run on.
+        threads: How many; by default one for each core this process may run on.
         cache: Where scores are looked up and kept.
         weighted_f: Compute the weighted F-measure, which takes longest.
 
@@ -106,34 +96,45 @@ def score_maps(
         Method -> data set -> stem -> scores, sets and stems in the order given.
 
     Raises:
-        UserError: Maps or masks cannot be read or differ in size; one line for each map, a hundred at most. Or a
-            scoring process was killed.
+        UserError: Maps or masks cannot be read or differ in size; one line for each map, a hundred at most.
     """
-    pairs = {(item.method, item.dataset, pair.stem): pair for item in map_sets for pair in item.pairs}
-    keys = _keys(list(pairs.values()), cache) if cache else {}
-    found: dict[tuple[str, str, str], ImageScores] = {}
-    for place, pair in pairs.items():
-        if cache and (known := cache.get(keys[pair], weighted_f) if pair in keys else None):
-            found[place] = known
-    wanted = {place: pair for place, pair in pairs.items() if place not in found}
+    places = [(item.method, item.dataset, pair) for item in map_sets for pair in item.pairs]
+
+    def scores_or_fault(place: tuple[str, str, MapPair]) -> ImageScores | str:
+        try:
+            return _looked_up_or_scored(place[2], cache, weighted_f)
+        except UserError as error:
+            return str(error)
+
+    scored: Scores = {}
     faults = []
-    results = _score_all(list(wanted.values()), processes or _cores(), weighted_f)
-    for (place, pair), scores in zip(wanted.items(), progress(results, len(wanted), "scoring maps"), strict=True):
-        if isinstance(scores, str):
-            faults.append(scores)
-            continue
-        found[place] = scores
-        if cache and pair in keys:
-            cache.put(keys[pair], scores)
-    if cache and wanted:
+    with closing(in_threads(scores_or_fault, places, threads or _cores(), "scoring")) as results:
+        outcomes = progress(results, len(places), "scoring maps")
+        for (method, dataset, pair), outcome in zip(places, outcomes, strict=True):
+            if isinstance(outcome, str):
+                faults.append(outcome)
+            else:
+                scored.setdefault(method, {}).setdefault(dataset, {})[pair.stem] = outcome
+    if cache:
         cache.prune()
     if faults:
         more = len(faults) - FAULTS_SHOWN
         raise UserError("\n".join(faults[:FAULTS_SHOWN]) + (f"\nand {more} more maps like these" if more > 0 else ""))
-    scored: Scores = {}
-    for place in pairs:
-        scored.setdefault(place[0], {}).setdefault(place[1], {})[place[2]] = found[place]
     return scored
+
+
+def _looked_up_or_scored(pair: MapPair, cache: ScoreCache | None, weighted_f: bool) -> ImageScores:
+    if cache is None:
+        return score_pair(pair, weighted_f)
+    try:
+        key = cache.key(pair.prediction, pair.truth)
+    except OSError:
+        return score_pair(pair, weighted_f)  # which says what is wrong with the file
+    known = cache.get(key, weighted_f)
+    if known is None:
+        known = score_pair(pair, weighted_f)
+        cache.put(key, known)
+    return known
 
 
 def score_pair(pair: MapPair, weighted_f: bool = True) -> ImageScores:
@@ -152,52 +153,8 @@ def score_pair(pair: MapPair, weighted_f: bool = True) -> ImageScores:
     return score_image(prediction, truth, weighted_f)
 
 
-def _score_or_fault(pair: MapPair, weighted_f: bool) -> ImageScores | str:
-    try:
-        return score_pair(pair, weighted_f)
-    except UserError as error:
-        return str(error)
-
-
-def _score_all(pairs: Sequence[MapPair], processes: int, weighted_f: bool) -> Iterator[ImageScores | str]:
-    """Scores or the fault of every pair, in order."""
-    processes = min(processes, len(pairs) // SHARE)
-    if processes <= 1:
-        yield from (_score_or_fault(pair, weighted_f) for pair in pairs)
-        return
-    # Not forked from this process, which may hold a GPU or threads that would not live on in the copy.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(processes, context, _init_worker)
-    try:
-        yield from pool.map(_score_or_fault, pairs, [weighted_f] * len(pairs), chunksize=CHUNK)
-    except BrokenProcessPool:
-        raise UserError("a scoring process was killed, maybe for want of memory; try fewer processes") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _init_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone answers
-    cv2.setNumThreads(0)
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _keys(pairs: Sequence[MapPair], cache: ScoreCache) -> dict[MapPair, str]:
-    """The cache's names of all pairs whose files can be read; hashing runs in threads, it needs no interpreter."""
-
-    def key(pair: MapPair) -> str | None:
-        try:
-            return cache.key(pair.prediction, pair.truth)
-        except OSError:
-            return None  # scoring will say what is wrong
-
-    with ThreadPoolExecutor(_cores()) as pool:
-        keys = zip(pairs, progress(pool.map(key, pairs), len(pairs), "looking for known scores"), strict=True)
-        return {pair: name for pair, name in keys if name}
 
 
 def _name_faults(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> Iterator[str]:

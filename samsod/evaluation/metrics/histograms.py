@@ -1,8 +1,9 @@
 """The metrics of one image from its histograms: 256 grey levels by truth and by quarter hold all but the weighted F.
 
-Figures are those of the field's reference, PySODMetrics 1.6. One exception: where the truth's centroid falls into the
-last row or column, two of the S-measure's four regions are empty and the reference returns nan; here an empty region
-counts with its weight, zero.
+The values are those of the field's reference, PySODMetrics 1.6. Two exceptions: where the truth's centroid falls into
+the last row or column, two of the S-measure's four regions are empty and the reference returns nan; here an empty
+region counts with its weight, zero. And the E-measure of a single pixel, which the reference divides by N - 1 = 0 plus
+an epsilon, is divided by 1.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _e_measure(tp: np.ndarray, fp: np.ndarray, positives: int, total: int) -> np
         p, t, fn = kept / total, positives / total, positives - tp
         aligned = tp * _enhanced(1 - p, 1 - t) + fp * _enhanced(1 - p, -t)
         aligned += fn * _enhanced(-p, 1 - t) + (total - kept - fn) * _enhanced(-p, -t)
-    return aligned / (total - 1 + EPS)
+    return aligned / (max(total - 1, 1) + EPS)
 
 
 def _enhanced(a: np.ndarray, b: float) -> np.ndarray:

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from samsod.config.data_schema import OVERALL
 from samsod.data.decoding.images import cv2
 from samsod.evaluation.metrics.histograms import ImageScores, centroid_cut, normalised_levels, score_histograms
 from samsod.evaluation.metrics.weighted_f import weighted_f_measure
 
-__all__ = ["ImageScores", "SaliencyMetrics", "overall", "score_image"]
+__all__ = ["ImageScores", "Results", "SaliencyMetrics", "overall", "score_image", "with_overall"]
+
+Results = dict[str, dict[str, dict[str, float]]]
+"""Method, or name of a model's map -> data set -> metric."""
 
 
 def score_image(prediction: np.ndarray, truth: np.ndarray, weighted_f: bool = True) -> ImageScores:
@@ -127,6 +131,11 @@ def overall(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         metric: math.fsum(result[metric] * result["images"] for result in results.values()) / count
         for metric in results[first]
     } | {"images": count}
+
+
+def with_overall(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The results of data sets and, when they are several, their mean, called `OVERALL`; see `overall`."""
+    return {**results, OVERALL: overall(results)} if len(results) > 1 else results
 
 
 def _mean(numbers: list[float]) -> float:

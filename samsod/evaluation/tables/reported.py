@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from samsod.config.data_schema import OVERALL
 from samsod.evaluation.tables.comparison import Row, difference
 from samsod.utils.errors import UserError, nearest
 
@@ -54,30 +55,45 @@ def named_row(name: str) -> Row:
     return reported_row(table, method) if separator else reported_row("table1", name)
 
 
-def on_sets(row: Row, datasets: Container[str]) -> Row:
-    """The row with its figures on these data sets alone, perhaps none."""
-    return replace(row, scores={name: scores for name, scores in row.scores.items() if name in datasets})
-
-
-def beside_reported(measured: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """Measured rows, then rows of the paper on the same data sets; below each the difference to a single measured row.
+def named_rows(names: Sequence[str], datasets: Sequence[str]) -> list[Row]:
+    """The rows of the paper that `named_row` finds, with what they have on the data sets that are to be measured.
 
     Args:
-        measured: The measured rows.
         names: What `named_row` takes.
+        datasets: What the measured sets are called.
 
     Raises:
-        UserError: The paper has no such row, or none of its figures is for a measured data set.
+        UserError: The paper has no such row, or has nothing on any of these sets; one line for each.
     """
-    sets = {dataset for row in measured for dataset in row.scores}
-    rows = list(measured)
+    rows, faults = [], []
     for name in names:
-        row = named_row(name)
-        shared = on_sets(row, sets)
-        if not shared.scores:
-            there, here = ", ".join(row.scores), ", ".join(sorted(sets))
-            raise UserError(f"the paper reports {row.method} on {there}; measured was {here}: name the sets alike")
-        rows += [shared, difference(measured[0], shared)] if len(measured) == 1 else [shared]
+        try:
+            row = named_row(name)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        rows.append(on_sets(row, datasets))
+        if not rows[-1].scores:
+            there, here = ", ".join(row.scores), ", ".join(sorted(datasets))
+            faults.append(f"the paper reports {row.method} on {there}; measured are {here}: name the sets alike")
+    if faults:
+        raise UserError("\n".join(faults))
+    return rows
+
+
+def on_sets(row: Row, datasets: Iterable[str]) -> Row:
+    """The row on these data sets alone, perhaps on none; its mean over several sets stays only if it is over these."""
+    sets = {*datasets} - {OVERALL}
+    if row.scores.keys() - {OVERALL} == sets:
+        sets.add(OVERALL)
+    return replace(row, scores={name: scores for name, scores in row.scores.items() if name in sets})
+
+
+def beside_reported(measured: Sequence[Row], reported: Sequence[Row]) -> list[Row]:
+    """Measured rows, then reported ones; below each of these the difference to a measured row that is alone."""
+    rows = list(measured)
+    for row in reported:
+        rows += [row, difference(measured[0], row)] if len(measured) == 1 else [row]
     return rows
 
 

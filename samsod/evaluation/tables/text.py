@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tabulate import tabulate
+
 from samsod.utils.errors import UserError, nearest
 
 METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
@@ -50,14 +52,6 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns padded to their widest cell, the first `left` of them flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in [heading, *rows]) for i in range(len(heading))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    rule = "-" * len(line(["x" * width for width in widths]))
-    return "\n".join([line(heading), rule, *(line(row) for row in rows)])
+    aligned = ["left"] * left + ["right"] * (len(heading) - left)
+    # As given: blanks that stand for marks keep the digits of a column below each other.
+    return tabulate(rows, heading, disable_numparse=True, preserve_whitespace=True, colalign=aligned)

@@ -30,12 +30,13 @@ def edges(tmp_path: Path) -> list[MapSet]:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stems that were scored instead of looked up."""
     stems: list[str] = []
+    score_pair = maps.score_pair
 
     def score(pair: MapPair, weighted_f: bool) -> ImageScores:
         stems.append(pair.stem)
-        return maps.score_pair(pair, weighted_f)
+        return score_pair(pair, weighted_f)
 
-    monkeypatch.setattr(maps, "_score_or_fault", score)
+    monkeypatch.setattr(maps, "score_pair", score)
     return stems
 
 

@@ -98,31 +98,27 @@ def test_two_files_of_one_stem_and_two_sets_of_one_name(golden: Path) -> None:
     ]
 
 
-def test_scores_are_those_of_the_images_in_any_order_and_number_of_processes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_scores_are_those_of_the_images_in_any_order_and_number_of_threads() -> None:
     sets = find_maps(METHODS, TRUTHS)
-    alone = score_maps(sets, processes=1)
+    alone = score_maps(sets, threads=1)
     for item in sets:
         assert list(alone[item.method][item.dataset]) == [pair.stem for pair in item.pairs]
         for pair in item.pairs:
             expected = score_image(read_saliency(pair.prediction), read_truth(pair.truth))
             assert_same(alone[item.method][item.dataset][pair.stem], expected)
-    monkeypatch.setattr(maps, "SHARE", 4)
     backwards = [MapSet(item.method, item.dataset, item.pairs[::-1]) for item in sets[::-1]]
-    for method, by_set in score_maps(backwards, processes=3).items():
+    for method, by_set in score_maps(backwards, threads=3).items():
         for dataset, images in by_set.items():
             for stem, scores in images.items():
                 assert_same(scores, alone[method][dataset][stem])
 
 
-def test_faults_in_processes_are_gathered(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps, "SHARE", 2)
+def test_faults_in_threads_are_gathered(golden: Path) -> None:
     write_png(golden / "soft" / "edges" / "black.png", np.zeros((5, 6), np.uint8))
     (golden / "soft" / "edges" / "white.png").write_bytes(b"not an image")
     sets = find_maps({"soft": golden / "soft"}, {"edges": golden / "truths" / "edges"})
     with pytest.raises(UserError) as caught:
-        score_maps(sets, processes=2)
+        score_maps(sets, threads=2)
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert f"{golden}/soft/edges/black.png: is 6x5, but its truth" in lines[0] and "is 38x25" in lines[0]
@@ -134,7 +130,7 @@ def test_hundreds_of_faults_are_cut_short(golden: Path, monkeypatch: pytest.Monk
     for path in (golden / "soft" / "edges").iterdir():
         path.write_bytes(b"")
     with pytest.raises(UserError) as caught:
-        score_maps(find_maps({"soft": golden / "soft"}, {"edges": golden / "truths" / "edges"}), processes=1)
+        score_maps(find_maps({"soft": golden / "soft"}, {"edges": golden / "truths" / "edges"}), threads=1)
     assert str(caught.value).splitlines()[2] == "and 3 more maps like these"
 
 

@@ -59,6 +59,17 @@ def test_empty_regions_of_the_s_measure_count_nothing_where_the_reference_has_na
     assert all(0 <= image.s <= 1 for image in scored(*CASES).images)
 
 
+@pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (1, 1), (2, 1)])
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_every_shape_has_scores_in_range(shape: tuple[int, int], share: float) -> None:
+    random = np.random.default_rng(0)
+    image = score_image(random.integers(0, 256, shape).astype(np.uint8), random.random(shape) < share)
+    assert image.wf is not None
+    assert all(0 <= value <= 1 for value in (image.s, image.mae, image.wf, image.adp_f))
+    pixels = shape[0] * shape[1]
+    assert image.e.max() <= pixels / max(pixels - 1, 1) + 1e-9  # the reference's N - 1; of one pixel 4.5e15 there
+
+
 def test_a_prediction_equal_to_the_truth_is_perfect() -> None:
     truth = CASES["blob / equal"][1]
     result = scored("blob / equal").result()

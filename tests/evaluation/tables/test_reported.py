@@ -8,7 +8,7 @@ from samsod.benchmarks.cost import PAPER
 from samsod.data.sources.families import FAMILIES
 from samsod.evaluation.metrics.saliency import overall
 from samsod.evaluation.tables.comparison import Row
-from samsod.evaluation.tables.reported import beside_reported, reported_row, reported_rows
+from samsod.evaluation.tables.reported import beside_reported, named_rows, on_sets, reported_row, reported_rows
 from samsod.utils.errors import UserError
 from tests.places import SHARED
 
@@ -55,13 +55,29 @@ def test_what_the_paper_does_not_have() -> None:
 
 def test_beside_measured_rows() -> None:
     mine = Row("mine", {"VT821": {"S": 0.93, "images": 821}, "own": {"S": 0.5, "images": 3}})
-    measured, paper, minus = beside_reported([mine], ["SAMSOD-tiny"])
+    measured, paper, minus = beside_reported([mine], named_rows(["SAMSOD-tiny"], list(mine.scores)))
     assert measured is mine and paper.reported and set(paper.scores) == {"VT821"}
     assert minus.signed and minus.scores == {"VT821": {"S": pytest.approx(0.93 - 0.913)}}
-    several = beside_reported([mine, mine], ["SAMSOD-tiny", "table3:VA, RGB only"])
+    several = beside_reported([mine, mine], named_rows(["SAMSOD-tiny", "table3:VA, RGB only"], ["VT821"]))
     assert [row.method for row in several] == ["mine", "mine", "SAMSOD-tiny", "VA, RGB only"]
-    with pytest.raises(UserError, match="on Overall, VT821, VT1000, VT5000; measured was own"):
-        beside_reported([Row("mine", {"own": {"S": 0.5}})], ["SAMSOD-tiny"])
+
+
+def test_rows_that_cannot_stand_beside_are_all_named() -> None:
+    with pytest.raises(UserError) as caught:
+        named_rows(["SAMSOD-tiny", "SAMSOD-huge", "table9:x", "SAMSOD-large"], ["own"])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == (
+        "the paper reports SAMSOD-tiny on Overall, VT821, VT1000, VT5000; measured are own: name the sets alike"
+    )
+    assert "no 'SAMSOD-huge'" in lines[1] and "no 'table9'" in lines[2] and "SAMSOD-large on" in lines[3]
+
+
+def test_a_mean_over_other_sets_is_left_out() -> None:
+    row = reported_row("table1", "SAMSOD-tiny")
+    assert list(on_sets(row, ["VT5000", "VT821", "VT1000", "Overall"]).scores) == list(row.scores)
+    assert list(on_sets(row, ["VT1000", "VT821", "Overall"]).scores) == ["VT821", "VT1000"]
+    assert list(on_sets(row, ["VT821", "VT1000", "VT5000", "own", "Overall"]).scores) == ["VT821", "VT1000", "VT5000"]
+    assert on_sets(row, ["own", "other", "Overall"]).scores == {}
 
 
 def test_sets_are_called_as_results_call_them() -> None:

@@ -1,0 +1,40 @@
+"""Work spread over threads, for what holds no interpreter lock: decoding, counting, encoding, hashing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, name: str
+) -> Generator[Result, None, None]:
+    """`work(item)` for every item, in order, done by threads while the next items are made; 0: by this thread.
+
+    When the work fails, or the generator is closed, no further item is begun, and the threads end.
+
+    Args:
+        work: What is done.
+        items: What it is done to; taken as it is needed, a few ahead of what was yielded.
+        threads: How many.
+        name: What the threads are called.
+    """
+    if threads == 0:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, name) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:  # else the results of slow work would fill the memory
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
