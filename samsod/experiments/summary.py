@@ -81,7 +81,7 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
         mine = measured[row.name]
         rows.append(mine)
         if table.reported and row.reported:
-            paper = on_sets(reported_row(table.reported, row.reported), sets)
+            paper = on_sets(reported_row(table.reported, row.reported), mine.scores)
             rows += [paper, difference(mine, paper)] if paper.scores else []
     return rows
 
