@@ -10,14 +10,16 @@ from samsod.config import Config, load_config
 from samsod.config.yaml_tree import Faults, build, read_tree
 from samsod.evaluation.tables.reported import reported_row, reported_rows
 from samsod.evaluation.tables.text import check_metrics
+from samsod.experiments.same_data import data_digest
 from samsod.utils.errors import UserError, nearest
 from samsod.utils.trees import flat
 
 NEUTRAL = (
-    *("output", "imports", "data.root", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
+    *("output", "imports", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
     *("train.log_every", "train.tensorboard", "train.keep", "train.resume", "engine.device"),
 )
 """Settings that do not make another run of it."""
+DATA_ROOT = "data.root"
 TESTING = ("data.test", "test")
 """Settings that only the test depends on: with others a trained run is tested anew."""
 
@@ -105,6 +107,11 @@ class Run:
         """The config the run was finished with; absent before."""
         return self.folder / "finished.yaml"
 
+    @property
+    def data_mark(self) -> Path:
+        """The file that tells whether data sets are those it was trained on, by their `data_digest`."""
+        return self.folder / "data.sha256"
+
     def finished(self) -> bool:
         """Whether it was trained and tested with these very settings."""
         return self.results.is_file() and not self._differing(self.finished_mark)
@@ -127,14 +134,22 @@ class Run:
             )
 
     def _differing(self, stored: Path) -> dict[str, str]:
+        """By key how the settings differ from those of a file; another `data.root` only when the data there do."""
         if not stored.is_file():
             return {"": "no run"}
         before, now = (flat(asdict(config)) for config in (load_config(stored), self.config))
-        return {
+        changed = {
             key: f"{key} was {before.get(key)}, now {now.get(key)}"
             for key in {**before, **now}
             if before.get(key) != now.get(key) and not _in(key, NEUTRAL)
         }
+        if DATA_ROOT in changed:
+            digest = data_digest(self.config)
+            if digest and self.data_mark.is_file() and self.data_mark.read_text(encoding="utf-8") == digest:
+                del changed[DATA_ROOT]
+            else:
+                changed[DATA_ROOT] += " with other files"
+        return changed
 
 
 def find_table(name: str, folder: Path) -> Path:

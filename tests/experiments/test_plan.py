@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from samsod.config import to_yaml
 from samsod.experiments.plan import Run, find_table, plan_runs, read_table
+from samsod.experiments.same_data import _known, data_digest
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 from tests.places import ROOT
@@ -51,6 +53,35 @@ def test_states(plan: Plan) -> None:
     assert same.finished()
     (retest,) = (other for other in plan("test.streams=true") if other.title == run.title)
     assert retest.state() == "goes on from step 12"
+
+
+def test_another_data_root_is_another_run_unless_the_data_moved(
+    table_file: Path, tmp_path: Path, pairs_folder: Path
+) -> None:
+    sets = "[{family: vt821}]"
+    (tmp_path / "sets.yaml").write_text(f"data: {{train: {sets}, test: {sets}}}\n")
+
+    def planned(root: Path) -> Run:
+        _known.clear()  # as in another process
+        table, overrides = read_table(table_file), [f"data.root={root}"]
+        return plan_runs(table, table_file, [tmp_path / "sets.yaml"], overrides, [0], tmp_path / "runs")[0]
+
+    first, copy, other = (tmp_path / name for name in ("first", "copy", "other"))
+    for place in (first, copy, other):
+        shutil.copytree(pairs_folder, place / "VT821")
+    run = planned(first)
+    leave(run, "config.yaml", "finished.yaml", "test/results.json")
+    run.data_mark.write_text(data_digest(run.config))
+    assert planned(first).finished() and planned(copy).finished()
+    with (other / "VT821" / "T" / "003.png").open("ab") as file:
+        file.write(b"longer")
+    with pytest.raises(UserError, match=rf"plain/seed0: .*data\.root was {first}, now {other} with other files"):
+        planned(other)
+    with pytest.raises(UserError, match="now /nowhere with other files"):
+        planned(Path("/nowhere"))
+    run.data_mark.unlink()
+    with pytest.raises(UserError, match=r"data\.root was"):
+        planned(copy)
 
 
 def test_a_folder_of_another_run_is_refused(plan: Plan) -> None:
