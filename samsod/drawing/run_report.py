@@ -38,11 +38,6 @@ SCORES = ("S", "MAE")
 """What stands below the images."""
 TOLERANCE = 1e-6
 NO_BREAK = "\N{NO-BREAK SPACE}"
-EXPLAINED = {
-    "ratio": ": above 1 the RGB adapters' gradient is the larger one",
-    "cosines": ": below 0 the gradients of two losses are in conflict",
-}
-"""What the captions say besides the title."""
 
 
 def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> str:
@@ -142,7 +137,7 @@ def _panel_figure(panel: Panel) -> str:
     steps = panel.series[0].points[0]
     alt = f"Line chart over steps {steps[0]} to {steps[-1]}, {panel.title}: {ends}"
     bare = replace(panel, title="")
-    caption = panel.title + EXPLAINED.get(panel.name, "")
+    caption = ": ".join(filter(None, (panel.title, panel.remark)))
     return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
 
 
