@@ -26,6 +26,7 @@ setup(
         "opencv-python>=4.8",
         "fvcore>=0.1.5.post20221221",
         "pyyaml>=6.0",
+        "markupsafe>=2.1",
         "tabulate>=0.10",
     ],
     extras_require={

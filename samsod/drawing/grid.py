@@ -18,7 +18,7 @@ from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, score_maps, score_pair
 from samsod.evaluation.maps.selected import map_sets
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.evaluation.tables.text import check_metrics, is_better_when_smaller
+from samsod.evaluation.tables.text import best, check_metrics
 from samsod.utils.errors import UserError, nearest
 
 NARROWEST = 0.68
@@ -105,20 +105,25 @@ def grid_mosaics(samples: Sequence[Sample], metrics: Sequence[str], width: float
         width: Of the picture, in inches.
         data: How the images are read.
     """
-    titles = [*samples[0].pair.images, "truth"]
-    methods = list(samples[0].maps)
+    inputs = [input_pictures(sample.pair, data) for sample in samples]
+    titles, methods = list(inputs[0]), list(samples[0].maps)
     room = max(1, int(width / NARROWEST) - len(titles))
     count = -(-len(methods) // room)
     several = len({sample.dataset for sample in samples}) > 1
-    inputs = [_inputs(sample.pair, data) for sample in samples]
     mosaics = []
     for block in np.array_split(np.array(methods, dtype=object), count):
         rows = []
         for sample, images in zip(samples, inputs, strict=True):
             name = f"{sample.dataset}/{sample.pair.stem}" if several else sample.pair.stem
-            rows.append((name, [*images, *(_map(sample, method, metrics) for method in block)]))
+            rows.append((name, [*map(Tile, images.values()), *(_map(sample, method, metrics) for method in block)]))
         mosaics.append(Mosaic([*titles, *block], rows))
     return mosaics
+
+
+def input_pictures(pair: Pair, data: DataConfig) -> dict[str, np.ndarray]:
+    """What a pair's row begins with: its images by modality, and the truth, grey."""
+    truth = read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)
+    return {**read_pictures(pair.images, data), "truth": truth}
 
 
 def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tuple[str, bool]]:
@@ -126,15 +131,9 @@ def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tup
     texts = []
     for metric in metrics:
         values = {name: round(image_metric(scores, metric), 3) for name, scores in sample.scores.items()}
-        best = (min if is_better_when_smaller(metric) else max)(values.values())
-        strong = len(values) > 1 and values[method] == best
+        strong = len(values) > 1 and values[method] == best(metric, values.values())
         texts.append((f"{SHORT.get(metric, metric)} {values[method]:.3f}".replace(" 0.", " ."), strong))
     return texts
-
-
-def _inputs(pair: Pair, data: DataConfig) -> list[Tile]:
-    truth = read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)
-    return [*map(Tile, read_pictures(pair.images, data).values()), Tile(truth)]
 
 
 def _map(sample: Sample, method: str, metrics: Sequence[str]) -> Tile:

@@ -15,12 +15,11 @@ import samsod.modeling  # noqa: F401  fills the registries
 from samsod.benchmarks.cost import COST_HEADING, cost, cost_rows
 from samsod.config import to_yaml
 from samsod.config.data_schema import DataConfig
-from samsod.data.decoding.images import read_saliency, read_truth
-from samsod.data.pair_images import read_pictures
+from samsod.data.decoding.images import read_saliency
 from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
-from samsod.drawing.grid import Sample, read_samples, score_texts
+from samsod.drawing.grid import Sample, input_pictures, read_samples, score_texts
 from samsod.drawing.run_files import Run, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
@@ -29,7 +28,7 @@ from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
-from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, with_arrow
+from samsod.evaluation.tables.text import METRICS, best, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
@@ -63,21 +62,19 @@ def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> st
         ("environment", "Checkpoint and environment", _environment),
         ("commands", "Commands", _commands),
     ]
-    links = "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for name, title, _ in sections)
-    header = f"<header><h1>{html.escape(run.name)}</h1>{_summary(run)}<nav><ul>{links}</ul></nav></header>"
-    body = [header, "<main>"]
-    body += [html.section(name, title, *_or_note(make, run)) for name, title, make in sections]
-    return html.page(f"{run.name}: samsod run", "\n".join([*body, "</main>"]))
+    header = html.header(run.name, _summary(run), [(name, title) for name, title, _ in sections])
+    body = [html.section(name, title, *_or_note(make, run)) for name, title, make in sections]
+    return html.page(f"{run.name}: samsod run", header, html.Markup("<main>"), *body, html.Markup("</main>"))
 
 
-def _or_note(make: Callable[[Run], list[str]], run: Run) -> list[str]:
+def _or_note(make: Callable[[Run], list[html.Markup]], run: Run) -> list[html.Markup]:
     try:
         return make(run)
     except UserError as error:
         return [html.note(f"Not available: {line}") for line in str(error).splitlines()]
 
 
-def _summary(run: Run) -> str:
+def _summary(run: Run) -> html.Markup:
     model, last = run.config.model, run.rows[-1]
     items = [
         ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {', '.join(model.modalities)}"),
@@ -90,7 +87,7 @@ def _summary(run: Run) -> str:
     return html.definitions(items)
 
 
-def _results(run: Run) -> list[str]:
+def _results(run: Run) -> list[html.Markup]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
     names = list(run.results)
@@ -109,16 +106,16 @@ def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
     if metric not in scores:
         return "-"
     values = [round(other[metric], 4) for other in group if metric in other]
-    text, best = f"{scores[metric]:.4f}", (min if is_better_when_smaller(metric) else max)(values)
-    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best else text
+    text = f"{scores[metric]:.4f}"
+    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best(metric, values) else text
 
 
-def _training(run: Run) -> list[str]:
+def _training(run: Run) -> list[html.Markup]:
     panels = run_panels({run.name: run.rows}, "all", run.config.train.best_metric)
     figures = [_panel_figure(panel) for panel in panels if panel.series]
     notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
     remark = "Faint: as logged; bold: smoothed over a twelfth of the log."
-    parts = [html.note(remark), f'<div class="figures">{"".join(figures)}</div>', *notes]
+    parts = [html.note(remark), html.box("figures", figures), *notes]
     validations = run.validations()
     if validations:
         metrics = [metric for metric in METRICS if metric in validations[-1]["validation"]]
@@ -130,7 +127,7 @@ def _training(run: Run) -> list[str]:
     return parts
 
 
-def _panel_figure(panel: Panel) -> str:
+def _panel_figure(panel: Panel) -> html.Markup:
     ends = "; ".join(
         f"{series.label} from {series.points[1][0]:.3g} to {series.points[1][-1]:.3g}" for series in panel.series
     )
@@ -141,7 +138,7 @@ def _panel_figure(panel: Panel) -> str:
     return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
 
 
-def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
+def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[html.Markup]:
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
@@ -150,16 +147,16 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
-    parts = [*_disagreements(run, scores), f'<div class="figures">{"".join(figures)}</div>']
+    parts = [*_disagreements(run, scores), html.box("figures", figures)]
     grids = []
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
         samples = read_samples(sets, places, maps)
         grids.append(_grid(title, samples, several=len(sets) > 1, data=run.config.data))
-    return [*parts, f'<div class="grids">{"".join(grids)}</div>']
+    return [*parts, html.box("grids", grids)]
 
 
-def _disagreements(run: Run, scores: Scores) -> list[str]:
+def _disagreements(run: Run, scores: Scores) -> list[html.Markup]:
     """A remark for every set whose maps do not give the S-measure in results.json: they are of different tests."""
     notes = []
     for dataset, by_stem in scores[FINAL].items():
@@ -170,7 +167,7 @@ def _disagreements(run: Run, scores: Scores) -> list[str]:
     return notes
 
 
-def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves]) -> str:
+def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves]) -> html.Markup:
     best = curves[FINAL]
     title = f"{'precision over recall' if kind == 'pr' else 'F-measure over threshold'}, {dataset}"
     alt = f"Line chart, {title}: the F-measure is largest, {best.max_f:.3f}, at threshold {best.best}"
@@ -182,26 +179,21 @@ def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves
     return html.figure(draw, PANEL_HEIGHT, alt, caption)
 
 
-def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> str:
+def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> html.Markup:
     rows = []
     for sample in samples:
-        pair, name = sample.pair, sample.pair.stem
-        pictures = [
-            *((f"{modality} image", image) for modality, image in read_pictures(pair.images, data).items()),
-            ("truth", read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)),
-            ("saliency map", read_saliency(sample.maps[FINAL])),
-        ]
-        cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures]
+        name = sample.pair.stem
+        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL])}
+        cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures.items()]
         label = f"{sample.dataset}/{name}" if several else name
         # A line may break between two scores, not within one.
         texts = " ".join(text.replace(" ", NO_BREAK) for text, _ in score_texts(sample, FINAL, SCORES))
-        below = [label, *[""] * len(pair.images), texts]
-        rows.append([html.Markup(f"{cell}{html.escape(text)}") for cell, text in zip(cells, below, strict=True)])
-    heading = [*samples[0].pair.images, "truth", "map"]
-    return html.table(f"{title} (S; M is the mean absolute error)", heading, rows, len(heading), "images")
+        below = [label, *[""] * (len(cells) - 2), texts]
+        rows.append([html.Markup("{}{}").format(cell, text) for cell, text in zip(cells, below, strict=True)])
+    return html.table(f"{title} (S; M is the mean absolute error)", list(pictures), rows, len(pictures), "images")
 
 
-def _cost(run: Run) -> list[str]:
+def _cost(run: Run) -> list[html.Markup]:
     import_user_modules(run.config.imports)
     model = build_model(replace(run.config.model, weights="", init_from=""))
     figures = cost(model, run.config.model.image_size)
@@ -210,7 +202,7 @@ def _cost(run: Run) -> list[str]:
     return [html.table(caption, COST_HEADING, cost_rows(figures, parts))]
 
 
-def _settings(run: Run) -> list[str]:
+def _settings(run: Run) -> list[html.Markup]:
     rows = [[key, _short(value), _short(default)] for key, value, default in run.changed_settings()]
     return [
         html.table("Settings that differ from the defaults", ["key", "value", "default"], rows, 3, "long"),
@@ -225,8 +217,7 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _environment(run: Run) -> list[str]:
-    parts = []
+def _environment(run: Run) -> list[html.Markup]:
     try:
         best = best_checkpoint(run)
         items = [
@@ -240,13 +231,13 @@ def _environment(run: Run) -> list[str]:
     except UserError as error:
         items = [("best checkpoint", str(error))]
     items.append(("report made on", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"))
-    parts.append(html.definitions(items))
+    parts = [html.definitions(items)]
     if run.log:
         parts.append(html.folded("log.txt without the training steps", "\n".join(run.events())))
     return parts
 
 
-def _commands(run: Run) -> list[str]:
+def _commands(run: Run) -> list[html.Markup]:
     config = run.folder / "config.yaml"
     best = run.folder / "checkpoints" / "best.pt"
     test = run.test or run.folder / "test"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -22,6 +22,11 @@ def check_metrics(names: Sequence[str]) -> None:
 def is_better_when_smaller(metric: str) -> bool:
     """Errors are; all other metrics are better when larger."""
     return metric == "MAE"
+
+
+def best(metric: str, values: Iterable[float]) -> float:
+    """The best of a metric's values."""
+    return (min if is_better_when_smaller(metric) else max)(values)
 
 
 def with_arrow(metric: str) -> str:
