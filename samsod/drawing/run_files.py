@@ -23,7 +23,7 @@ EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFiles:
     """The output folder of tools/train_net.py: its config, the rows and the lines it logged, where its test lies.
 
     `test` is None, and `results` empty, when the run was not tested.
@@ -68,7 +68,7 @@ class BestCheckpoint:
     versions: dict[str, str]
 
 
-def open_run(folder: Path, test: Path | None = None) -> Run:
+def open_run(folder: Path, test: Path | None = None) -> RunFiles:
     """Reads a run and its test.
 
     Args:
@@ -86,7 +86,7 @@ def open_run(folder: Path, test: Path | None = None) -> Run:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if test is None:
         test = next((place for place in (folder / "test", folder) if (place / "results.json").is_file()), None)
-    return Run(folder, config, rows, lines, test, read_results(test) if test else {})
+    return RunFiles(folder, config, rows, lines, test, read_results(test) if test else {})
 
 
 def read_results(folder: Path) -> Results:
@@ -106,7 +106,7 @@ def read_results(folder: Path) -> Results:
     return results
 
 
-def best_checkpoint(run: Run) -> BestCheckpoint:
+def best_checkpoint(run: RunFiles) -> BestCheckpoint:
     """The run's checkpoints/best.pt.
 
     Raises:

@@ -20,7 +20,7 @@ from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
 from samsod.drawing.grid import Sample, input_pictures, read_samples, score_texts
-from samsod.drawing.run_files import Run, best_checkpoint
+from samsod.drawing.run_files import RunFiles, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
@@ -39,7 +39,7 @@ TOLERANCE = 1e-6
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> str:
+def run_report(run: RunFiles, images: int = 4, cache: ScoreCache | None = None) -> str:
     """The report of a run, a whole HTML document with everything embedded.
 
     What cannot be had (a data set that is not there, a model that cannot be built) is left out, and the page says why.
@@ -67,14 +67,14 @@ def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> st
     return html.page(f"{run.name}: samsod run", header, html.Markup("<main>"), *body, html.Markup("</main>"))
 
 
-def _or_note(make: Callable[[Run], list[html.Markup]], run: Run) -> list[html.Markup]:
+def _or_note(make: Callable[[RunFiles], list[html.Markup]], run: RunFiles) -> list[html.Markup]:
     try:
         return make(run)
     except UserError as error:
         return [html.note(f"Not available: {line}") for line in str(error).splitlines()]
 
 
-def _summary(run: Run) -> html.Markup:
+def _summary(run: RunFiles) -> html.Markup:
     model, last = run.config.model, run.rows[-1]
     items = [
         ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {', '.join(model.modalities)}"),
@@ -82,12 +82,12 @@ def _summary(run: Run) -> html.Markup:
         ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule}"),
     ]
     for dataset, scores in run.results.get(FINAL, {}).items():
-        figures = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)
-        items.append((f"test on {dataset}", figures))
+        texts = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)
+        items.append((f"test on {dataset}", texts))
     return html.definitions(items)
 
 
-def _results(run: Run) -> list[html.Markup]:
+def _results(run: RunFiles) -> list[html.Markup]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
     names = list(run.results)
@@ -96,13 +96,13 @@ def _results(run: Run) -> list[html.Markup]:
     for dataset in run.results[FINAL]:
         group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
         for name, scores in group.items():
-            cells = [_figure_cell(scores, metric, list(group.values())) for metric in METRICS]
+            cells = [_score_cell(scores, metric, list(group.values())) for metric in METRICS]
             rows.append([dataset, name, str(scores.get("images", "-")), *cells])
     caption = f"Scores of the maps in {run.test}; the best map of each set in bold, where several were scored."
     return [html.table(caption, heading, rows, left=2)]
 
 
-def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
+def _score_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
     if metric not in scores:
         return "-"
     values = [round(other[metric], 4) for other in group if metric in other]
@@ -110,7 +110,7 @@ def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
     return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best(metric, values) else text
 
 
-def _training(run: Run) -> list[html.Markup]:
+def _training(run: RunFiles) -> list[html.Markup]:
     panels = run_panels({run.name: run.rows}, "all", run.config.train.best_metric)
     figures = [_panel_figure(panel) for panel in panels if panel.series]
     notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
@@ -138,7 +138,7 @@ def _panel_figure(panel: Panel) -> html.Markup:
     return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
 
 
-def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[html.Markup]:
+def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[html.Markup]:
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
@@ -156,13 +156,13 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[html.Mar
     return [*parts, html.box("grids", grids)]
 
 
-def _disagreements(run: Run, scores: Scores) -> list[html.Markup]:
+def _disagreements(run: RunFiles, scores: Scores) -> list[html.Markup]:
     """A remark for every set whose maps do not give the S-measure in results.json: they are of different tests."""
     notes = []
     for dataset, by_stem in scores[FINAL].items():
-        reported = run.results[FINAL].get(dataset, {}).get("S")
+        written = run.results[FINAL].get(dataset, {}).get("S")
         found = float(np.mean([image.s for image in by_stem.values()]))
-        if reported is None or abs(found - reported) > TOLERANCE:
+        if written is None or abs(found - written) > TOLERANCE:
             notes.append(html.note(f"The maps of {dataset} are not those results.json was computed from."))
     return notes
 
@@ -193,16 +193,16 @@ def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig
     return html.table(f"{title} (S; M is the mean absolute error)", list(pictures), rows, len(pictures), "images")
 
 
-def _cost(run: Run) -> list[html.Markup]:
+def _cost(run: RunFiles) -> list[html.Markup]:
     import_user_modules(run.config.imports)
     model = build_model(replace(run.config.model, weights="", init_from=""))
-    figures = cost(model, run.config.model.image_size)
-    side, parts = figures["input_size"], figures.pop("parts")
+    costs = cost(model, run.config.model.image_size)
+    side, parts = costs["input_size"], costs.pop("parts")
     caption = f"One pair of {side}x{side} pixels; GMAC is without attention's two matrix products."
-    return [html.table(caption, COST_HEADING, cost_rows(figures, parts))]
+    return [html.table(caption, COST_HEADING, cost_rows(costs, parts))]
 
 
-def _settings(run: Run) -> list[html.Markup]:
+def _settings(run: RunFiles) -> list[html.Markup]:
     rows = [[key, _short(value), _short(default)] for key, value, default in run.changed_settings()]
     return [
         html.table("Settings that differ from the defaults", ["key", "value", "default"], rows, 3, "long"),
@@ -217,7 +217,7 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _environment(run: Run) -> list[html.Markup]:
+def _environment(run: RunFiles) -> list[html.Markup]:
     try:
         best = best_checkpoint(run)
         items = [
@@ -237,7 +237,7 @@ def _environment(run: Run) -> list[html.Markup]:
     return parts
 
 
-def _commands(run: Run) -> list[html.Markup]:
+def _commands(run: RunFiles) -> list[html.Markup]:
     config = run.folder / "config.yaml"
     best = run.folder / "checkpoints" / "best.pt"
     test = run.test or run.folder / "test"

@@ -231,8 +231,8 @@ def _pairs(rows: Rows) -> dict[str, list[str]]:
     """Per parameter group the pairs of losses whose cosines are logged."""
     pairs: dict[str, dict[str, None]] = {}
     for row in rows:
-        for group, figures in (row.get("groups") or {}).items():
-            pairs.setdefault(group, {}).update(dict.fromkeys(figures.get("cosines") or {}))
+        for group, values in (row.get("groups") or {}).items():
+            pairs.setdefault(group, {}).update(dict.fromkeys(values.get("cosines") or {}))
     return {group: list(names) for group, names in pairs.items() if names}
 
 

@@ -52,7 +52,7 @@ class TableConfig:
     title: str = ""
     """the table's heading"""
     reported: str = ""
-    """which of the paper's tables holds the reported figures (table1 to table6); empty: none"""
+    """which of the paper's tables the rows stand beside (table1 to table6); empty: none"""
     metrics: list[str] = field(default_factory=lambda: ["S", "maxF", "maxE", "MAE"])
     """the columns of every data set"""
     cost: bool = False
