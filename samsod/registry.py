@@ -1,4 +1,4 @@
-"""Registries: the names a config may use for models, adapters and losses."""
+"""Registries: the names a config may use for models, adapters, losses and gradient rules."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ class Registry:
 MODELS = Registry("model")
 ADAPTERS = Registry("adapter")
 LOSSES = Registry("loss")
+RULES = Registry("gradient rule")
 
 
 def import_user_modules(modules: Iterable[str]) -> None:

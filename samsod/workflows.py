@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,11 +14,14 @@ from samsod.config import Config
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
 from samsod.data.selection import scored_sets, training_sets
+from samsod.data.sources.catalog import pairs_id
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
+from samsod.engine.random_state import seed_all
 from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.testing import Results, run_test
+from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
@@ -27,20 +29,33 @@ from samsod.utils.files import check_writable
 
 
 def train(config: Config, device: torch.device) -> Trainer:
-    """Trains the configured model on the configured data; see `Trainer`."""
+    """Trains the configured model on the configured data; see `Trainer.train`."""
+    trainer, remarks = make_trainer(config, device)
+    trainer.train(remarks)
+    return trainer
+
+
+def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[str]]:
+    """The trainer of a config, before its first step, and what its log should say; nothing is written yet.
+
+    Raises:
+        UserError: A setting, a data set or a file of weights cannot be used, or the ranks do not start alike.
+    """
     check_writable(config.output)
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
+    loss = build_loss(config.loss)
     train_sets, val_sets, remarks = training_sets(config)
-    dataset = PairDataset(train_sets, config.model.image_size, config.data, augment=True, seed=config.seed)
-    if config.data.cache != "none":
-        RunLog(None).line(dataset.use_cache())
+    guide = getattr(loss, "needs_guide", False)
+    dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
-    # Asked first, so that a batch that cannot be shared out is refused before anything is written.
+    # Asked first, so that a batch that cannot be shared out is refused before the model is built.
     steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
     share = config.train.batch_size // world_size
     if share % config.train.accumulate:
         raise UserError(f"train.accumulate is {config.train.accumulate}; it must divide each rank's {share} images")
+    if config.data.cache != "none":
+        remarks = [*remarks, dataset.use_cache()]
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         return train_loader(
@@ -48,13 +63,10 @@ def train(config: Config, device: torch.device) -> Trainer:
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
-    stems = " ".join(pair.stem for pair in dataset.pairs)
-    data_id = hashlib.sha256(stems.encode()).hexdigest()
-    trainer = Trainer(config, device, batches, steps_per_epoch, data_id, evaluate)
-    for remark in remarks:
-        trainer.log.line(remark)
-    trainer.train()
-    return trainer
+    ids = pairs_id(train_sets), pairs_id(val_sets)
+    seed_all(config.seed)
+    model = build_model(config.model).to(device)
+    return Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1]), remarks
 
 
 def test(config: Config, device: torch.device, checkpoint: str, output: Path) -> dict[str, Results]:

@@ -171,7 +171,8 @@ class TrainConfig:
     best_metric: Literal["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"] = "S"
     """metric on the validation sets that chooses checkpoints/best.pt"""
     resume: str = "auto"
-    """auto: go on from the newest checkpoint in output, if any; never: start anew in an empty output; or a file"""
+    """auto: go on from the newest checkpoint in output, if any; previous: the same, passing over damaged ones; never:
+    start anew in an empty output; or a file"""
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
@@ -184,6 +185,16 @@ class TrainConfig:
 
 
 @dataclass
+class RuleConfig:
+    """How the losses' gradients are merged per parameter group (SPEC 3)."""
+
+    name: str = "pcgrad"
+    """pcgrad (Eq. 11-16), sum (the plain gradient of Eq. 8), or one registered by `imports`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """keyword arguments of the rule"""
+
+
+@dataclass
 class EngineConfig:
     """How the machine is used."""
 
@@ -193,8 +204,7 @@ class EngineConfig:
     """autocast type of the forward pass; parameters, losses and gradient rows stay float32"""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
-    gradient_rule: Literal["pcgrad", "sum"] = "pcgrad"
-    """how the losses' gradients are merged per parameter group: PCGrad (Eq. 11-16), or their plain sum (Eq. 8)"""
+    gradient_rule: RuleConfig = field(default_factory=RuleConfig)
 
 
 @dataclass

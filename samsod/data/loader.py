@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,7 @@ from samsod.data.decoding.images import cv2
 from samsod.utils.errors import UserError
 
 Batch = dict[str, torch.Tensor]
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,9 @@ def _collate(samples: list[Sample | BadSample]) -> Batch | BadSample:
 
 
 def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
-    for batch in loader:
+    with _signals_held():
+        batches = iter(loader)
+    for batch in batches:
         if isinstance(batch, BadSample):
             raise UserError(batch.message)
         yield batch
@@ -204,9 +210,29 @@ def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Lets requests to stop wait while loader processes are started: one that does not ignore them yet would die."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _init_worker(worker: int) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the training process's handler, which a fork brings along
+    for number in STOP_SIGNALS:  # sent to the whole process group, while the training process still needs its batches
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     make_frugal()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends loader processes that an error left behind: at exit Python would ask them by SIGTERM, and wait."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def make_frugal() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from samsod.config import Config, load_config
+from samsod.config.settings import settings
 from samsod.drawing.run_curves import Rows, read_run
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.evaluator import FINAL
 from samsod.utils.errors import UserError
-from samsod.utils.trees import flat
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Map name (`final`, and the streams' when they were scored) -> data set -> metrics."""
@@ -47,7 +47,7 @@ class RunFiles:
 
     def changed_settings(self) -> list[tuple[str, Any, Any]]:
         """Key, value and default of every setting that is not at its default."""
-        here, default = flat(asdict(self.config)), flat(asdict(Config()))
+        here, default = settings(asdict(self.config)), settings({})
         return [(key, value, default.get(key)) for key, value in here.items() if value != default.get(key)]
 
     def events(self) -> list[str]:

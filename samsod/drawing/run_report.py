@@ -79,7 +79,7 @@ def _summary(run: RunFiles) -> html.Markup:
     items = [
         ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {', '.join(model.modalities)}"),
         ("input", f"{model.image_size}x{model.image_size} pixels"),
-        ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule}"),
+        ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule.name}"),
     ]
     for dataset, scores in run.results.get(FINAL, {}).items():
         texts = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)

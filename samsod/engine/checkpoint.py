@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import io
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from samsod.config.settings import settings
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils.errors import UserError
 from samsod.utils.files import written_whole
 from samsod.utils.trees import flat
-from samsod.utils.weights import copy_strictly, read_tensors
+from samsod.utils.weights import copy_strictly, file_digest, read_tensors
 
-FORMAT = "samsod-checkpoint-1"
-PREFIX = "step_"
+FORMAT = "samsod-checkpoint-2"
+STEP_NAME = re.compile(r"step_(\d{8})\.pt")
+BEST = "best.pt"
 
-FREE = (
-    *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
-    *("data.root", "data.train", "data.val", "data.test", "data.workers", "data.skip_bad"),
-    *("data.cache", "data.cache_gib", "data.cache_dir"),
-    *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
-    *("train.checkpoint_steps", "train.tensorboard", "train.keep", "train.resume"),
-)
-"""Settings a resumed run may change; what the data and the weights hold is checked by their contents."""
+_NONE = type(None)
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("config", "optimizer", "scaler", "rules", "random", "versions"), (dict,)),
+    **dict.fromkeys(("step", "best_step", "evaluated_step", "world_size"), (int,)),
+    **dict.fromkeys(("data_id", "val_id", "origin"), (str,)),
+    "model": (dict,),
+    "base": (dict, _NONE),
+    "best": (float, int, _NONE),
+    "written": (list,),
+}
+"""What a checkpoint of a run holds, and of which types."""
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -41,7 +47,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         OSError: It cannot be written; what was there before is intact, and the message says so.
     """
     data = io.BytesIO()  # torch.save straight to the file would not say that the disk is full
-    torch.save({"format": FORMAT, "versions": _versions(), **content}, data)
+    torch.save({"format": FORMAT, "versions": versions(), **content}, data)
     try:
         with written_whole(path) as partial, partial.open("wb") as file:
             file.write(data.getbuffer())
@@ -50,20 +56,43 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     except OSError as error:
         before = newest(path.parent)
         kept = f"the previous checkpoint {before} is intact" if before else "there is no previous checkpoint"
-        raise OSError(f"{path}: not saved: {error.strerror or error}; {kept}") from error
+        raise OSError(error.errno, f"not saved: {error.strerror or error}; {kept}", str(path)) from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a samsod checkpoint without running any code in it.
 
     Raises:
-        UserError: One line: no such file, damaged, or no samsod checkpoint.
+        UserError: One line: no such file, damaged, no samsod checkpoint, or one that holds odd things.
     """
     expected = "a checkpoint of tools/train_net.py"
     content = read_tensors(path, expected)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a samsod checkpoint (format {FORMAT}); expected {expected}")
+    form = content.get("format") if isinstance(content, dict) else None
+    if form != FORMAT:
+        what = f"of the format {form}" if isinstance(form, str) and form.startswith("samsod-") else "not of samsod"
+        raise UserError(f"{path}: {what}; expected {expected}, of the format {FORMAT}")
+    if fault := next(_faults(content), ""):
+        raise UserError(f"{path}: altered or damaged: {fault}; expected {expected}")
     return content
+
+
+def _faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """What of a checkpoint's content is not of its type."""
+    for key, kinds in KINDS.items():
+        if key in content and not isinstance(content[key], kinds):
+            yield f"{key} is a {type(content[key]).__name__}, not a {kinds[0].__name__}"
+    for key, value in content.get("model", {}).items():
+        if not isinstance(value, Tensor):
+            yield f"model.{key} is a {type(value).__name__}, not a Tensor"
+    for key, value in (content.get("base") or {}).items():
+        if not isinstance(value, str):
+            yield f"base.{key} is a {type(value).__name__}, not a str"
+    if content.get("base") is not None and not {"file", "size", "sha256"} <= content["base"].keys():
+        yield "base lacks the name, size or SHA-256 of the SAM2 file"
+    try:
+        settings(content.get("config", {}))
+    except AttributeError:
+        yield "a section of config is not a dict"
 
 
 def model_state(model: SaliencyModel) -> dict[str, Tensor]:
@@ -80,9 +109,10 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
     check_base(content.get("base"), base_of(model), path)
     trained = flat(content.get("config", {}).get("model", {}), "model.")
     here = flat(asdict(model.config), "model.")
-    changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in FREE]
+    free = ("model.weights", "model.init_from")
+    changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in free]
     hint = f" (it was trained with {', '.join(changed)})" if changed else ""
-    copy_strictly(model_state(model), content["model"], f"{path}: does not fit the configured model{hint}")
+    copy_strictly(model_state(model), content.get("model", {}), f"{path}: does not fit the configured model{hint}")
 
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
@@ -90,12 +120,7 @@ def base_of(model: SaliencyModel) -> dict[str, str] | None:
     config = model.config
     if not config.weights or not config.freeze_encoder or "" in model.saved_prefixes():
         return None
-    path = Path(config.weights)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return {"file": path.name, "size": config.size, "sha256": digest.hexdigest()}
+    return {"file": Path(config.weights).name, "size": config.size, "sha256": file_digest(config.weights)}
 
 
 def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None, path: str | Path) -> None:
@@ -111,53 +136,15 @@ def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None
         raise UserError(f"{path}: holds the encoder it was trained with; leave model.weights out")
 
 
-def check_settings(content: Mapping[str, Any], config: Mapping[str, Any], path: str | Path) -> None:
-    """Raises UserError, listing them, when a run is resumed with settings that would make it another run."""
-    before, now = flat(content["config"]), flat(config)
-    changed = [
-        f"{key} was {before[key]}, now {now.get(key)}"
-        for key in before
-        if before[key] != now.get(key) and not any(key == free or key.startswith(f"{free}.") for free in FREE)
-    ]
-    if changed:
-        raise UserError(
-            f"{path}: cannot go on with other settings: {'; '.join(changed)}; "
-            "choose another output (model.init_from takes over the weights)"
-        )
-
-
-def resume_source(resume: str, folder: Path) -> Path | None:
-    """The checkpoint `train.resume` asks for, None for a fresh start.
-
-    Raises:
-        UserError: The folder holds a run that would be overwritten.
-    """
-    found = newest(folder)
-    if resume == "auto":
-        return found
-    if resume == "never":
-        if found:
-            raise UserError(f"{found}: the output folder holds a run already; choose another output")
-        return None
-    if found and Path(resume).name < found.name:
-        raise UserError(f"{found}: the output folder holds a run that got further; choose another output")
-    return Path(resume)
-
-
-def newest(folder: Path) -> Path | None:
-    """The checkpoint of the highest step in a folder; files still being written have another name."""
-    return max(folder.glob(f"{PREFIX}*.pt"), key=lambda path: path.name, default=None)
+def newest(folder: Path, before: Path | None = None) -> Path | None:
+    """The checkpoint of the highest step in a folder, or of the highest one below that of `before`."""
+    found = (path for path in folder.glob("step_*.pt") if STEP_NAME.fullmatch(path.name))
+    return max((path for path in found if before is None or path.name < before.name), default=None)
 
 
 def step_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
-    return folder / f"{PREFIX}{step:08d}.pt"
-
-
-def keep_last(folder: Path, count: int) -> None:
-    """Removes all but the newest `count` checkpoints of steps."""
-    for path in sorted(folder.glob(f"{PREFIX}*.pt"))[:-count]:
-        path.unlink()
+    return folder / f"step_{step:08d}.pt"
 
 
 def mark_best(path: Path, best: Path) -> None:
@@ -170,5 +157,17 @@ def mark_best(path: Path, best: Path) -> None:
             shutil.copyfile(path, partial)
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("samsod", "torch", "sam2", "numpy")}
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries, as they were when first asked for."""
+    return {name: _version(name) for name in ("samsod", "torch", "sam2", "numpy")}
+
+
+def _version(name: str) -> str:
+    """A library's version; `unknown` where it was not installed as a package."""
+    for distribution in (name, {"sam2": "SAM-2"}.get(name, name)):  # Meta's own package of sam2 is called SAM-2
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-import samsod.modeling  # noqa: F401  fills the registries
+import samsod.modeling
+import samsod.surgery.rules  # noqa: F401  both fill the registries
 from samsod.config import Config
 from samsod.registry import import_user_modules
 from samsod.utils import distributed

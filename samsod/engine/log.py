@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -23,21 +24,25 @@ class RunLog:
     Args:
         folder: The run's folder; None writes to the terminal only.
         tensorboard: Also write the rows' figures for TensorBoard, into the folder's `tensorboard/`.
+        step: The step the run goes on from: TensorBoard forgets what comes after it.
     """
 
-    def __init__(self, folder: Path | None, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path | None, tensorboard: bool = False, step: int = 0) -> None:
         self.folder = folder if distributed.is_main() else None
         self._board: Any = None
         if self.folder and tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
 
     def line(self, text: str) -> None:
-        """Prints a line and appends it, with the time, to log.txt."""
+        """Appends a line, with the time, to log.txt and prints it, as long as anybody reads."""
         if distributed.is_main():
-            print(text, flush=True)
             self.note(text)
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:  # as of `| head`; what is printed from now on goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def note(self, text: str) -> None:
         """Appends a line, with the time, to log.txt alone."""
@@ -56,13 +61,14 @@ class RunLog:
                     self._board.add_scalar(name.replace(".", "/"), value, values["step"])
             self._board.flush()
 
-    def forget_after(self, step: int) -> None:
-        """Drops the rows of steps that a resumed run takes again."""
+    def forget_after(self, step: int, evaluated_step: int) -> None:
+        """Drops the rows of steps that a resumed run takes again, and of evaluations it makes again."""
         path = self.folder / "metrics.jsonl" if self.folder else None
         if path is None or not path.is_file():
             return
-        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        write_text(path, "".join(f"{row}\n" for row in rows))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= (evaluated_step if '"validation"' in line else step)]
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def peak_memory_gib(device: torch.device) -> float:

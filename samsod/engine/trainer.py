@@ -2,310 +2,243 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from samsod.config import Config, to_yaml
-from samsod.engine import checkpoint
-from samsod.engine.log import RunLog, peak_memory_gib
-from samsod.engine.meter import Meter, log_line
-from samsod.engine.status import HostCopy, StopRequest
-from samsod.modeling.losses import build_loss
-from samsod.modeling.samsod import SaliencyModel, build_model
-from samsod.surgery.hook import Diagnostics, GradientHook, gradient_ratio
+from samsod.config import Config
+from samsod.config.settings import settings, within
+from samsod.engine.folder import RunFolder
+from samsod.engine.log import RunLog
+from samsod.engine.meter import Meter, log_line, validation_line
+from samsod.engine.optimizer import build_optimizer, set_learning_rate
+from samsod.engine.resume import PER_RANK
+from samsod.engine.run_state import RunState
+from samsod.engine.saving import Progress, Saver
+from samsod.engine.signals import StopRequest
+from samsod.engine.status import Status
+from samsod.modeling.losses import Loss
+from samsod.modeling.samsod import SaliencyModel
+from samsod.surgery.hook import GradientHook, MergedStep
 from samsod.utils import distributed
-from samsod.utils.errors import UserError
-from samsod.utils.files import write_text
 from samsod.utils.precision import autocast
+from samsod.utils.weights import file_digest, model_digest
 
 Batch = Mapping[str, Tensor]
-REDUCE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Evaluate = Callable[[SaliencyModel], dict[str, float]]
-FINISHED = "finished"
-"""First word of the last line of the log, unless training was asked to stop."""
+REDUCE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Trainer:
-    """Trains the configured model.
+    """Trains a model.
 
     Args:
         config: The run's config.
         device: This rank's device.
+        model: The model, on the device.
+        loss: The loss of every stream.
         batches: Endless batches of this rank, from a given optimizer step on.
         steps_per_epoch: Optimizer steps of one pass over the training set.
-        data_id: What identifies the training set's contents; it must be the same on all ranks and when resumed.
+        data_id: What identifies the training pairs; it must be the same on all ranks and when resumed.
         evaluate: Scores the model on the validation sets; None without any.
+        val_id: What identifies the validation pairs; likewise, once a best checkpoint is chosen.
 
     Raises:
-        UserError: The model's weights or the checkpoint to resume from do not fit, or the ranks do not agree.
+        UserError: The gradient rule cannot be built, or the ranks do not start alike.
     """
 
     def __init__(
         self,
         config: Config,
         device: torch.device,
+        model: SaliencyModel,
+        loss: Loss,
         batches: Callable[[int], Iterable[Batch]],
         steps_per_epoch: int,
         data_id: str,
         evaluate: Evaluate | None = None,
+        val_id: str = "",
     ) -> None:
-        self.config, self.device, self.batches, self.evaluate = config, device, batches, evaluate
-        self.steps_per_epoch, self.data_id = steps_per_epoch, data_id
+        self.config, self.device, self.model, self.loss = config, device, model.train(), loss
+        self.batches, self.evaluate, self.steps_per_epoch = batches, evaluate, steps_per_epoch
         self.total_steps = config.train.steps or config.train.epochs * steps_per_epoch
-        self.step = 0
-        self.best: float | None = None
-        self.best_step = 0
+        groups = model.parameter_groups()
+        groups.check_cover(model)
+        trained = [parameter for group in groups for parameter in group.parameters]
         self.stop = StopRequest()
-        self._stopping = False
-        self._told: list[tuple[int, HostCopy, dict[str, Tensor]]] = []
-        torch.manual_seed(config.seed)
-        self.model = build_model(config.model).to(device).train()
-        self.loss = build_loss(config.loss)
-        groups = self.model.parameter_groups()
-        groups.check_cover(self.model)
-        self.base = checkpoint.base_of(self.model)
-        names = {name for group in groups for name in group.losses}
-        reduce = REDUCE_TYPES[config.engine.reduce_dtype]
-        self.gradient_hook = GradientHook(groups, config.engine.gradient_rule, config.seed, len(names) + 1, reduce)
-        self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.engine.precision == "fp16")
-        self.output = Path(config.output)
-        self.checkpoints = self.output / "checkpoints"
-        self._start()
+        self.status = Status(trained, skips=self.scaler.is_enabled())
+        reduce = REDUCE_TYPES[config.engine.reduce_dtype]
+        self.hook = GradientHook(groups, config.engine.gradient_rule, config.seed, self.status.size, reduce)
+        self.optimizer = build_optimizer(groups, config.train)
+        self.folder = RunFolder(config)
+        self.saver = Saver(
+            config, self.folder.checkpoints, model, self.optimizer, self.scaler, self.hook, device, data_id, val_id
+        )
+        self.log = RunLog(None)
+        if distributed.world_size() > 1:
+            distributed.check_agreement(self._start_conditions(data_id, val_id))
 
-    def train(self) -> None:
-        """Runs from the current step to the last; logs, evaluates and saves on the way.
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        return self.progress.step
 
-        Asked to stop by SIGTERM it saves after the step at hand and returns.
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return self.saver.progress
+
+    def train(self, remarks: Sequence[str] = ()) -> None:
+        """Runs from the newest checkpoint, or from the start, to the last step; logs, saves and evaluates on the way.
+
+        Asked to stop by SIGTERM or Ctrl-C it saves after the step at hand and returns.
+
+        Args:
+            remarks: What the log should say at the start.
 
         Raises:
-            FloatingPointError: A loss or a gradient is not finite; all ranks raise in the same step.
+            UserError: The output folder or what the run starts from cannot be used, or a sample is bad.
+            FloatingPointError: A loss or a gradient is not finite, or the loss scale has collapsed; on all ranks in
+                the same step.
+            RuntimeError: A rank's weights are no longer the others'.
         """
-        self.log.line(self._describe())
-        try:
-            with self.stop.listening():
-                self._run()
-        except BaseException as error:
-            self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
-            raise
-        how = FINISHED if self.step >= self.total_steps else "asked to stop, saved"
-        self.log.line(f"{how} at step {self.step}; results are in {self.output}")
+        with self.folder.held():
+            started = self.saver.start()
+            if distributed.world_size() > 1:
+                distributed.check_agreement({"step": self.step, "weights": model_digest(self.model)})
+            self.folder.prepare()
+            self.log = RunLog(self.folder.path, self.config.train.tensorboard, self.step)
+            self.log.forget_after(self.step, self.progress.evaluated_step)
+            for line in (*started, *remarks, self._describe()):
+                self.log.line(line)
+            self._write_state("training")
+            try:
+                with self.stop.listening():
+                    self._run()
+            except BaseException as error:
+                self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
+                self._write_state("failed")
+                raise
+            finished = self.step >= self.total_steps
+            self._write_state("finished" if finished else "stopped")
+            how = "finished" if finished else "asked to stop, saved"
+            self.log.line(f"{how} at step {self.step}; results are in {self.folder.path}")
 
     def _run(self) -> None:
+        if self.step and self._evaluation_due() and self.progress.evaluated_step < self.step:
+            self._evaluate()  # the run was cut off between saving and the end of the evaluation
         meter, asked = Meter(), time.monotonic()
         batches = iter(self.batches(self.step)) if self.step < self.total_steps else iter(())
-        while self.step < self.total_steps and not self._stopping:
+        while self.step < self.total_steps and not self.status.stopping:
             batch = next(batches)
             waited = time.monotonic() - asked
-            losses, diagnostics = self.train_step(batch)
-            self.step += 1
-            self._hear(lag=self.device.type == "cuda")
-            meter.add(losses, diagnostics, waited)
-            if self._due(self.config.train.log_every):
-                self._log(meter, diagnostics)
+            merged = self.train_step(batch)
+            self.status.check(lag=self.device.type == "cuda")
+            meter.add(merged.losses, merged.diagnostics, waited)
+            if self._due(self.config.train.log_every, self.step):
+                self._log(meter, merged)
                 meter = Meter()
             paused = time.monotonic()
-            best = self._after_epochs(self.config.train.eval_every) and self._evaluate()
-            if best or self._save_due():
+            if self._save_due() or self._evaluation_due():
                 self._save()
+            if self._evaluation_due():
+                self._evaluate()
             asked = time.monotonic()
             meter.started += asked - paused
-        if self._stopping:
+        if self.status.stopping:
             self._save()
 
-    def train_step(self, batch: Batch) -> tuple[dict[str, Tensor], Diagnostics]:
+    def train_step(self, batch: Batch) -> MergedStep:
         """One optimizer step on this rank's part of the batch; nothing is read back to the host.
 
         Returns:
-            The losses, means over all ranks, and the gradients' diagnostics, all on the device.
+            The losses, means over all ranks, and what the gradients say about each other, all on the device.
         """
-        self._set_learning_rate()
+        train = self.config.train
+        set_learning_rate(self.optimizer, train, self.step / self.total_steps)
         scale = self.scaler.scale(torch.ones((), device=self.device))
-        local = self._accumulate_gradients(batch, scale)
-        self.gradient_hook.signals[:-1] = torch.stack(list(local.values()))
-        self.gradient_hook.signals[-1] = float(self.stop.asked)
-        diagnostics = self.gradient_hook.merge(self.step, scale)
-        self._tell(local)
-        self.scaler.unscale_(self.optimizer)
-        if self.config.train.clip_norm:
-            nn.utils.clip_grad_norm_(self.gradient_hook.parameters, self.config.train.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return dict(zip(local, self.gradient_hook.signals.clone(), strict=False)), diagnostics
-
-    def _accumulate_gradients(self, batch: Batch, scale: Tensor) -> dict[str, Tensor]:
-        """Adds the gradients of every micro-batch to the rows; this rank's mean losses, detached."""
-        count = self.config.train.accumulate
-        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
-        parts = zip(*(value.chunk(count) for value in batch.values()), strict=True)
-        total: dict[str, Tensor] = {}
-        self.gradient_hook.clear()
-        for part in (dict(zip(batch, values, strict=True)) for values in parts):
+        own_losses: dict[str, Tensor] = {}
+        self.hook.clear()
+        for part in self._micro_batches(batch):
             with autocast(self.device, self.config.engine.precision):
                 prediction = self.model(part)
-            losses = {name: self.loss(logits, part) / count for name, logits in prediction.streams.items()}
-            self.gradient_hook.accumulate({name: loss * scale for name, loss in losses.items()})
+            losses = {name: self.loss(logits, part) / train.accumulate for name, logits in prediction.streams.items()}
+            self.hook.accumulate({name: loss * scale for name, loss in losses.items()})
             # Detached, or the graph would live on through the next forward pass.
-            total = {name: total.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
-        return total
+            own_losses = {name: own_losses.get(name, 0.0) + loss.detach() for name, loss in losses.items()}
+        with_weights = self._due(train.log_every, self.step + 1)
+        merged = self.hook.merge(self.step, own_losses, self.status.own(self.stop.asked, with_weights), scale)
+        self.status.publish(self.step + 1, own_losses, merged, scale)
+        # The merged gradient is the same on all ranks, so that they agree here on whether it is finite.
+        self.scaler.unscale_(self.optimizer)
+        if train.clip_norm:
+            nn.utils.clip_grad_norm_(self.hook.parameters, train.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.progress.step += 1
+        return merged
 
-    def _tell(self, local: dict[str, Tensor]) -> None:
-        """Sends the host what all ranks said in this step: losses, requests to stop, and whether all is finite."""
-        finite = torch.isfinite(self.gradient_hook.merged.sum()).float().view(1)
-        self._told.append((self.step + 1, HostCopy(torch.cat([self.gradient_hook.signals, finite])), local))
-
-    def _hear(self, lag: bool = False) -> None:
-        """Acts on what the ranks said, equal on all of them; with `lag` the newest step is left to its next one."""
-        while len(self._told) > lag:
-            step, sent, local = self._told.pop(0)
-            *losses, stop, finite = sent.read()
-            self._stopping = self._stopping or stop > 0
-            # Under fp16 a gradient that overflows is the loss scale's fault: the scaler skips the step.
-            if not all(map(math.isfinite, losses)) or not (finite or self.scaler.is_enabled()):
-                self._raise_not_finite(step, local)
-
-    def _raise_not_finite(self, step: int, local: Mapping[str, Tensor]) -> None:
-        mine = [name for name, loss in local.items() if not torch.isfinite(loss)]
-        found = enumerate(distributed.gather_objects(mine))
-        where = [f"loss {name} on rank {rank}" for rank, names in found for name in names]
-        cause = ", ".join(where) or "a gradient, though every loss is finite"
-        raise FloatingPointError(f"step {step}: not finite: {cause}")
-
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        train = self.config.train
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
-        groups = [{"params": group.parameters, "name": group.name} for group in self.gradient_hook.groups]
-        # Fused: the only kind that reads neither its step count nor the scaler's verdict back to the host.
-        return kind(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
-
-    def _set_learning_rate(self) -> None:
-        train = self.config.train
-        factor = (1 - self.step / self.total_steps) ** 0.9 if train.schedule == "poly" else 1.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = train.lr * factor
-
-    def _start(self) -> None:
-        """Loads what the run starts from, and only then writes into the output folder."""
-        source = checkpoint.resume_source(self.config.train.resume, self.checkpoints)
-        if source:
-            remark = self._load(source)
-            start = f"resumed from {source} at step {self.step}{remark}"
-        elif self.config.model.init_from:
-            path = self.config.model.init_from
-            checkpoint.load_model_state(self.model, checkpoint.load_checkpoint(path), path)
-            start = f"started at step 0 with the weights of {path}"
-        else:
-            start = f"started at step 0 from {self.config.model.weights or 'random weights'}"
-        weights = sum(float(p.detach().double().sum()) for p in self.gradient_hook.parameters)
-        distributed.check_agreement(
-            {"step": self.step, "last step": self.total_steps, "training set": self.data_id, "weights": weights}
-        )
-        if distributed.is_main():
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_text(self.output / "config.yaml", to_yaml(self.config))
-            if source and self.best_step == self.step and source.parent == self.checkpoints:
-                checkpoint.mark_best(source, self.checkpoints / "best.pt")  # a kill may have come in between
-        self.log = RunLog(self.output, self.config.train.tensorboard)
-        self.log.forget_after(self.step)
-        self.log.line(start)
-
-    def _load(self, path: Path) -> str:
-        """Loads a checkpoint whole; what the log should say about it."""
-        content = checkpoint.load_checkpoint(path)
-        checkpoint.check_settings(content, asdict(self.config), path)
-        if content["data_id"] != self.data_id:
-            raise UserError(f"{path}: was trained on other pairs than data.train finds now")
-        checkpoint.load_model_state(self.model, content, path)
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
-        self.step = content["step"]
-        if path.parent == self.checkpoints:
-            self.best, self.best_step = content["best"], content["best_step"]
-        before, now = content["world_size"], distributed.world_size()
-        return "" if before == now else f" ({now} ranks instead of {before}: sums round otherwise, bits may differ)"
+    def _micro_batches(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The batch on the device, cut into `train.accumulate` parts."""
+        there = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        parts = zip(*(value.chunk(self.config.train.accumulate) for value in there.values()), strict=True)
+        return (dict(zip(there, values, strict=True)) for values in parts)
 
     def _save(self) -> None:
-        self._hear()
-        if not distributed.is_main():
-            return
-        content = {
-            "model": checkpoint.model_state(self.model),
-            "base": self.base,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "step": self.step,
-            "best": self.best,
-            "best_step": self.best_step,
-            "data_id": self.data_id,
-            "world_size": distributed.world_size(),
-            "config": asdict(self.config),
-        }
-        path = checkpoint.step_path(self.checkpoints, self.step)
-        checkpoint.save_checkpoint(path, content)
-        if self.best_step == self.step:
-            checkpoint.mark_best(path, self.checkpoints / "best.pt")
-        checkpoint.keep_last(self.checkpoints, self.config.train.keep)
+        self.status.check()
+        self.saver.save()
 
-    def _evaluate(self) -> bool:
-        """Scores the model on the validation sets; true when it is the best so far."""
-        if self.evaluate is None:
-            return False
-        self._hear()
+    def _evaluate(self) -> None:
+        """Scores the model on the validation sets and saves what came of it; the step itself is saved before."""
+        assert self.evaluate is not None
+        self.status.check()
         self.model.eval()
-        try:
-            scores = self.evaluate(self.model)
-        except BaseException:
-            self._save()  # a validation image that cannot be read must not cost the epoch
-            raise
+        scores = self.evaluate(self.model)
         self.model.train()
-        metric = self.config.train.best_metric
-        value = -scores[metric] if metric == "MAE" else scores[metric]
-        improved = self.best is None or value > self.best
+        value = -scores["MAE"] if self.config.train.best_metric == "MAE" else scores[self.config.train.best_metric]
+        improved = self.progress.best is None or value > self.progress.best
         if improved:
-            self.best, self.best_step = value, self.step
-        figures = " ".join(f"{name} {scores[name]:.4f}" for name in ("S", "maxF", "maxE", "MAE"))
-        mark = " (best so far)" if improved else ""
-        self.log.line(f"step {self.step}: validation on {scores['images']} images: {figures}{mark}")
+            self.progress.best, self.progress.best_step = value, self.step
+        self.progress.evaluated_step = self.step
+        self.log.line(validation_line(self.step, scores, improved))
         self.log.row({"step": self.step, "epoch": self._epoch(), "validation": scores})
-        return improved
+        self.saver.save()
 
-    def _log(self, meter: Meter, diagnostics: Diagnostics) -> None:
-        self._hear()
-        losses, groups = meter.mean_losses(), diagnostics.read()
-        if not distributed.is_main():
-            return
-        seconds = time.monotonic() - meter.started
-        rate = meter.steps * self.config.train.batch_size / seconds
-        eta = seconds / meter.steps * (self.total_steps - self.step)
-        row = {
-            "step": self.step,
-            "epoch": self._epoch(),
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "loss": sum(losses.values()),
-            "losses": losses,
-            "conflicts": meter.mean_conflicts(),
-            "groups": {name: group._asdict() for name, group in groups.items()},
-            "gradient_ratio": gradient_ratio(groups),
-            "loss_scale": self.scaler.get_scale(),
-            "images_per_second": rate,
-            "data_wait": meter.waited / seconds,
-            "peak_memory_gib": peak_memory_gib(self.device),
-            "eta_seconds": eta,
+    def _log(self, meter: Meter, merged: MergedStep) -> None:
+        self.status.check()
+        if distributed.is_main():
+            row = {"step": self.step, "epoch": self._epoch(), "lr": self.optimizer.param_groups[0]["lr"]}
+            row |= meter.row(merged.diagnostics, self.model.modalities, self.scaler.get_scale())
+            row |= meter.speed(self.config.train.batch_size, self.total_steps - self.step, self.device)
+            self.log.row(row)
+            self.log.line(log_line(row, self.total_steps))
+            self._write_state("training")
+
+    def _start_conditions(self, data_id: str, val_id: str) -> dict[str, object]:
+        """What must be the same on all ranks."""
+        shared = {key: value for key, value in settings(asdict(self.config)).items() if not within(key, PER_RANK)}
+        weights = self.config.model.weights
+        return {
+            **shared,
+            "last step": self.total_steps,
+            "training set": data_id,
+            "validation set": val_id,
+            "SAM2 file": file_digest(weights) if weights else "",
+            "weights": model_digest(self.model),
         }
-        self.log.row(row)
-        self.log.line(log_line(row, self.total_steps))
 
-    def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.total_steps
+    def _due(self, every: int, step: int) -> bool:
+        return step % every == 0 or step == self.total_steps
 
     def _after_epochs(self, every: int) -> bool:
         return self.step == self.total_steps or (every > 0 and self.step % (every * self.steps_per_epoch) == 0)
+
+    def _evaluation_due(self) -> bool:
+        return self.evaluate is not None and self._after_epochs(self.config.train.eval_every)
 
     def _save_due(self) -> bool:
         steps = self.config.train.checkpoint_steps
@@ -314,12 +247,15 @@ class Trainer:
     def _epoch(self) -> float:
         return round(self.step / self.steps_per_epoch, 3)
 
+    def _write_state(self, state: str) -> None:
+        self.folder.write_state(RunState(state, self.step, self.total_steps))  # type: ignore[arg-type]
+
     def _describe(self) -> str:
         groups = ", ".join(
-            f"{g.name} {sum(p.numel() for p in g.parameters):,} <- {'+'.join(g.losses)}"
-            for g in self.gradient_hook.groups
+            f"{g.name} {sum(p.numel() for p in g.parameters):,} <- {'+'.join(g.losses)}" for g in self.hook.groups
         )
         return (
             f"{self.total_steps} steps of {self.config.train.batch_size} images on {distributed.world_size()} x "
-            f"{self.device.type}, {self.config.engine.precision}, {self.config.engine.gradient_rule}; trained: {groups}"
+            f"{self.device.type}, {self.config.engine.precision}, {self.config.engine.gradient_rule.name}; "
+            f"trained: {groups}"
         )

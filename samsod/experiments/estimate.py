@@ -26,6 +26,8 @@ from samsod.data.selection import scored_sets, training_sets
 from samsod.engine.trainer import Trainer
 from samsod.experiments.plan import Run
 from samsod.experiments.processes import Stopped, end_with
+from samsod.modeling.losses import build_loss
+from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.progress import duration, progress
 
@@ -140,9 +142,10 @@ def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float
     batch |= {name: torch.ones(share, 1, side, side) for name in ("ground_truth", "labelled")}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         alone = replace(config, output=str(Path(folder) / "run"), train=replace(config.train, steps=100))
-        trainer = Trainer(alone, device, lambda _: iter(()), 100, "timing")
+        model, loss = build_model(config.model).to(device), build_loss(config.loss)
+        trainer = Trainer(alone, device, model, loss, lambda _: iter(()), 100, "timing")
         step = _seconds(lambda: trainer.train_step(batch), device)
-        model = trainer.model.eval()
+        model.eval()
         images = {name: batch[name][:1].to(device) for name in model.modalities}
 
         def predict() -> Tensor:

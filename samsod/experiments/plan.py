@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from samsod.config import Config, load_config
+from samsod.config.settings import changes, within
 from samsod.config.yaml_tree import Faults, build, read_tree
 from samsod.evaluation.tables.reported import reported_row, reported_rows
 from samsod.evaluation.tables.text import check_metrics
 from samsod.experiments.same_data import data_digest
 from samsod.utils.errors import UserError, nearest
-from samsod.utils.trees import flat
 
 NEUTRAL = (
     *("output", "imports", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
@@ -127,7 +127,9 @@ class Run:
 
     def check(self) -> None:
         """Raises UserError when its folder holds a run with other settings, which would be mixed up with this one."""
-        changed = [line for key, line in self._differing(self.folder / "config.yaml").items() if not _in(key, TESTING)]
+        changed = [
+            line for key, line in self._differing(self.folder / "config.yaml").items() if not within(key, TESTING)
+        ]
         if changed and (self.folder / "config.yaml").is_file():
             raise UserError(
                 f"{self.folder}: holds a run with other settings ({'; '.join(changed)}); choose another --output"
@@ -137,12 +139,8 @@ class Run:
         """By key how the settings differ from those of a file; another `data.root` only when the data there do."""
         if not stored.is_file():
             return {"": "no run"}
-        before, now = (flat(asdict(config)) for config in (load_config(stored), self.config))
-        changed = {
-            key: f"{key} was {before.get(key)}, now {now.get(key)}"
-            for key in {**before, **now}
-            if before.get(key) != now.get(key) and not _in(key, NEUTRAL)
-        }
+        changed = changes(asdict(load_config(stored)), asdict(self.config))
+        changed = {key: line for key, line in changed.items() if not within(key, NEUTRAL)}
         if DATA_ROOT in changed:
             digest = data_digest(self.config)
             if digest and self.data_mark.is_file() and self.data_mark.read_text(encoding="utf-8") == digest:
@@ -227,7 +225,3 @@ def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faul
         check(*arguments)
     except UserError as error:
         yield key, str(error)
-
-
-def _in(key: str, settings: Sequence[str]) -> bool:
-    return any(key == setting or key.startswith(f"{setting}.") for setting in settings)

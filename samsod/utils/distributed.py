@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from samsod.utils.errors import UserError
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -31,7 +33,9 @@ def is_main() -> bool:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device of this rank for `engine.device`; on several GPUs the one of torchrun's LOCAL_RANK.
+    """The device of this rank for `engine.device`; of several GPUs the one of LOCAL_RANK.
+
+    Where a cluster shows each process a single GPU, that is its own, whatever LOCAL_RANK says.
 
     Raises:
         UserError: A GPU is asked for and there is none, or there are more ranks than GPUs.
@@ -40,9 +44,11 @@ def pick_device(wanted: str) -> torch.device:
         raise UserError("engine.device is cuda, but PyTorch finds no GPU")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if local >= torch.cuda.device_count():
-        raise UserError(f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if count == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun's ranks all see the same GPUs
+        local = 0
+    if local >= count:
+        raise UserError(f"rank {local} of this machine has no GPU of its own: there are {count}")
     return torch.device("cuda", local)
 
 
@@ -57,9 +63,15 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.init_process_group("nccl", device_id=device, **_fresh_store())
     else:
         dist.init_process_group("gloo", **_fresh_store())
-    yield
-    # Not after an exception: NCCL's goodbye waits for all ranks, and the others may never say it.
-    dist.destroy_process_group()
+    ended_well = False
+    try:
+        yield
+        ended_well = True
+    finally:
+        # After an exception NCCL's goodbye would wait for all ranks, and the others may never say it. Gloo's waits for
+        # nobody, and without it its threads run on while the process ends, which aborts it now and then.
+        if ended_well or device.type != "cuda":
+            dist.destroy_process_group()
 
 
 def _fresh_store() -> dict[str, Any]:
@@ -91,6 +103,24 @@ def gather_objects(item: Any) -> list[Any]:
     return items
 
 
+def on_main(work: Callable[[], T]) -> T:
+    """What `work()` gives on rank 0, on every rank.
+
+    Raises:
+        UserError: On every rank, when rank 0's work did.
+    """
+    outcome: T | UserError | None = None
+    if is_main():
+        try:
+            outcome = work()
+        except UserError as error:
+            outcome = error
+    outcome = gather_objects(outcome)[0]
+    if isinstance(outcome, UserError):
+        raise UserError(*outcome.args)
+    return outcome
+
+
 def check_agreement(mine: Mapping[str, Any]) -> None:
     """All ranks must start alike, or they would train apart in silence.
 
@@ -98,7 +128,7 @@ def check_agreement(mine: Mapping[str, Any]) -> None:
         UserError: On every rank, naming one that differs from this one, and in what.
     """
     for other, theirs in enumerate(gather_objects(mine)):
-        differing = " and ".join(name for name in mine if mine[name] != theirs[name])
+        differing = " and ".join(name for name in mine if mine[name] != theirs.get(name))
         if differing:
             raise UserError(f"rank {other} starts with another {differing} than rank {rank()}")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samsod.utils.errors import UserError
 
@@ -23,15 +26,50 @@ def read_tensors(path: str | Path, expected: str) -> Any:
         expected: What it should have been, for the message.
 
     Raises:
-        UserError: One line: no such file, or truncated, or not of PyTorch's, or it would run code.
+        UserError: One line: no such file, or truncated, or with bytes that changed since it was written, or not of
+            PyTorch's, or it would run code.
     """
     try:
+        _check_bytes(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
     except Exception as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged, or no checkpoint ({reason}); expected {expected}") from None
+
+
+def _check_bytes(path: str | Path) -> None:
+    """Raises ValueError when a part of the file is not what its checksum says; PyTorch itself does not look at it."""
+    if zipfile.is_zipfile(path):  # else it is no file of today's PyTorch, or cut off: that PyTorch finds itself
+        with zipfile.ZipFile(path) as file:
+            if changed := file.testzip():
+                raise ValueError(f"its part {changed} fails its checksum")
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def model_digest(model: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, frozen ones and those that are not saved too."""
+    digest = hashlib.sha256()
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def copy_strictly(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], misfit: str) -> None:

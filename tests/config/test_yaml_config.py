@@ -175,7 +175,7 @@ def test_recipes_are_the_papers() -> None:
         train, adapter = config.train, config.model.adapter
         assert (train.optimizer, train.lr, train.epochs, train.schedule) == ("adam", 1e-3, 45, "constant")
         assert (adapter.alpha_foreground, adapter.alpha_background, adapter.beta) == (0.45, 0.35, 0.1)
-        assert config.model.image_size == 512 and config.engine.gradient_rule == "pcgrad"
+        assert config.model.image_size == 512 and config.engine.gradient_rule.name == "pcgrad"
 
 
 def test_help_and_config_errors_need_no_torch(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_table_3_has_the_papers_seven_settings(tmp_path: Path) -> None:
             run.config.model.adapter.name,
             run.config.model.modalities,
             run.config.model.unimodal_supervision,
-            run.config.engine.gradient_rule,
+            run.config.engine.gradient_rule.name,
         )
         for run in runs
     ]

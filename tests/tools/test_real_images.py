@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.places import SHARED
+from tests.tools.test_commands import MICRO, command
 
 DATA = SHARED / "data"
-from tests.tools.test_commands import MICRO, command
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA}")
 

@@ -1,0 +1,18 @@
+"""No surgery: the plain sum of the losses' gradients."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from samsod.registry import RULES
+from samsod.surgery.rules.rule import RuleContext, StatelessRule
+
+
+@RULES.register("sum")
+class Sum(StatelessRule):
+    """The gradient of the summed losses (Eq. 8)."""
+
+    def weights(self, gram: Tensor, context: RuleContext) -> Tensor:
+        """Weights of one, `[m]` float64."""
+        del context
+        return gram.new_ones(len(gram))
