@@ -127,10 +127,9 @@ class Run:
 
     def check(self) -> None:
         """Raises UserError when its folder holds a run with other settings, which would be mixed up with this one."""
-        changed = [
-            line for key, line in self._differing(self.folder / "config.yaml").items() if not within(key, TESTING)
-        ]
-        if changed and (self.folder / "config.yaml").is_file():
+        stored = self.folder / "config.yaml"
+        differing = self._differing(stored) if stored.is_file() else {}
+        if changed := [line for key, line in differing.items() if not within(key, TESTING)]:
             raise UserError(
                 f"{self.folder}: holds a run with other settings ({'; '.join(changed)}); choose another --output"
             )
