@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from samsod.config import Config
 from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
 from samsod.data.selection import scored_sets, training_sets
-from samsod.data.sources.catalog import PairSet
+from samsod.data.sources.catalog import pairs_id
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
 from samsod.engine.random_state import seed_all
@@ -72,23 +71,6 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     seed_all(config.seed)
     model = build_model(config.model).to(device)
     return Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1]), remarks
-
-
-def pairs_id(sets: Sequence[PairSet]) -> str:
-    """What identifies the pairs of sets, wherever they lie: the stems and the sizes of their files, in order.
-
-    Raises:
-        UserError: A file is not there any more.
-    """
-    digest = hashlib.sha256()
-    for pair in (pair for found in sets for pair in found.pairs):
-        files = {**pair.images, "ground_truth": pair.ground_truth, "labelled": pair.labelled}
-        try:
-            sizes = {name: path.stat().st_size for name, path in files.items() if path}
-        except OSError as error:
-            raise UserError(f"{error.filename}: {error.strerror}") from None
-        digest.update(f"{pair.stem} {sizes}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def test(

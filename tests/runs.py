@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ def write_run(folder: Path, steps: int = 30, losses: dict[str, tuple[str, ...]] 
     for step in range(1, steps + 1):
         groups = {}
         for name, reached in losses.items():
-            pairs = [f"{a}-{b}" for i, a in enumerate(reached) for b in reached[i + 1 :]]
+            pairs = [f"{a}-{b}" for a, b in combinations(reached, 2)]
             groups[name] = {"cosines": {pair: float(rng.uniform(-1, 1)) for pair in pairs}}
-        ratio = None if step == 3 or "thermal_adapter" not in losses else 1.5
-        rows.append({"step": step, "epoch": step / 10, "loss": 5 / step, "gradient_ratio": ratio, "groups": groups})
+        adapters = [name.removesuffix("_adapter") for name in losses if name.endswith("_adapter")]
+        pairs = [f"{a}/{b}" for a, b in combinations(adapters, 2)]
+        ratios = dict.fromkeys(pairs, None if step == 3 else 1.5)
+        rows.append({"step": step, "epoch": step / 10, "loss": 5 / step, "gradient_ratios": ratios, "groups": groups})
         if step % 10 == 0:
             rows.append({"step": step, "validation": {"S": step / 100, "MAE": 0.1}})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

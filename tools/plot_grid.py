@@ -13,11 +13,13 @@ def main() -> None:
     from samsod.config import ModelConfig, load_config
     from samsod.config.data_schema import DataConfig, DatasetConfig
     from samsod.data.sources.catalog import find_set
-    from samsod.drawing.choice import RULES, check_metrics, find_images
-    from samsod.drawing.grid import choose_images, find_method_maps, grid_mosaics, read_samples
+    from samsod.drawing.choice import RULES, find_images
+    from samsod.drawing.grid import choose_images, grid_mosaics, read_samples
     from samsod.drawing.mosaic import draw_mosaics
     from samsod.drawing.style import COLUMN, THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders, open_cache
+    from samsod.evaluation.maps.selected import find_method_maps
+    from samsod.evaluation.tables.text import check_metrics
 
     if not COLUMN <= args.width <= 100:
         raise UserError(f"--width: expected {COLUMN} to 100 inches, found {args.width:g}")

@@ -16,19 +16,24 @@ def main() -> None:
     parser.add_argument("--figure", default="all", choices=("all", "loss", "validation", "ratio", "cosines"))
     parser.add_argument("--output", metavar="FILE", type=Path, help="the picture; default: curves.png in the first run")
     parser.add_argument("--metric", default="S", help="validation metric to draw (S, maxF, MAE, ...)")
+    parser.add_argument("--ratio", metavar="A/B", default="", help="which gradients' ratio to draw; default: all")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     args = parser.parse_args()
+    if args.ratio and args.figure not in ("all", "ratio"):
+        parser.error(f"--ratio is for --figure ratio or all, not {args.figure}")
     from samsod.drawing.run_curves import read_run
-    from samsod.drawing.runs import draw_runs
+    from samsod.drawing.runs import draw_panels, run_panels
     from samsod.drawing.style import THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders
+    from samsod.evaluation.tables.text import check_metrics
 
+    check_metrics([args.metric])
     runs = name_folders("run", args.runs)
     default = "curves.png" if args.figure == "all" else f"{args.figure}.png"
     path = args.output or next(iter(runs.values())) / default
-    rows = {name: read_run(folder) for name, folder in runs.items()}
     check_picture(path)
-    draw_runs(rows, path, args.figure, args.metric, THEMES[args.theme])
+    panels = run_panels({name: read_run(folder) for name, folder in runs.items()}, args.figure, args.metric, args.ratio)
+    draw_panels(panels, path, THEMES[args.theme])
     print(f"drawn: {path}")
 
 

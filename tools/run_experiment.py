@@ -48,23 +48,27 @@ def main() -> None:
     import torch
 
     from samsod.experiments.estimate import estimate, plan_lines
-    from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
-    from samsod.experiments.summary import make_table, other_maps, write_table
+    from samsod.experiments.processes import Stopped
+    from samsod.experiments.runner import Launcher, check_free, make_runs, measure_costs
+    from samsod.experiments.summary import make_table, other_maps, other_rows, write_table
 
     gpus = torch.cuda.device_count() if runs[0].config.engine.device != "cpu" else 0
     maps = other_maps(runs[0], args.pred)
-    seconds = estimate(runs, torch.device("cuda" if gpus else "cpu"), args.ranks)
-    print(table.title, *plan_lines(runs, seconds, args.jobs), sep="\n", flush=True)
-    if args.dry_run:
-        return
+    if not args.dry_run:
+        check_free(runs)
     try:
+        seconds = estimate(runs, torch.device("cuda" if gpus else "cpu"), args.ranks)
+        print(table.title, *plan_lines(runs, seconds, args.jobs), sep="\n", flush=True)
+        if args.dry_run:
+            return
+        others = other_rows(maps)  # before hours of training, for a map may be damaged
         make_runs(runs, Launcher(HERE, args.jobs, args.ranks, gpus), seconds)
         if table.cost:
             measure_costs(runs, HERE)
     except Stopped as stop:
         print(f"{stop}; the same command goes on from here", file=sys.stderr)
         sys.exit(EXIT_FAILURE)
-    comparison = make_table(table, runs, maps, args.all_reported)
+    comparison = make_table(table, runs, others, args.all_reported)
     write_table(comparison, runs, args.output / path.stem)
     seeds = ", ".join(map(str, args.seeds))
     print(f"{table.title}; {'seed' if len(args.seeds) == 1 else 'mean ± standard deviation over seeds'} {seeds}")

@@ -8,19 +8,12 @@ import numpy as np
 
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.evaluation.tables.text import METRICS, is_better_when_smaller
+from samsod.evaluation.tables.text import is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
 
 RULES = ("worst", "best", "spread")
 Place = tuple[str, str]
 """Data set and stem of an image."""
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Raises UserError for a name that is no column of a results table."""
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"no metric is called {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
 
 
 def image_metric(scores: ImageScores, metric: str) -> float:

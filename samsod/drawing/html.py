@@ -1,13 +1,16 @@
-"""Pieces of an HTML page that opens offline: everything embedded, every text escaped, light and dark, no script."""
+"""Pieces of an HTML page that opens offline: everything embedded, light and dark, no script.
+
+Every text is escaped where it enters a piece, unless it is `Markup`, which every piece is.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from samsod.data.decoding.images import cv2
 from samsod.drawing.style import COLUMN, THEMES, Theme, drawing, figure_bytes
@@ -51,67 +54,65 @@ dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 """
 
-escape = html.escape
 
-
-class Markup(str):
-    """Text that is HTML already; everything else is escaped when it enters a page."""
-
-    __slots__ = ()
-
-
-def page(title: str, body: str) -> str:
-    """A whole document; `body` is HTML."""
-    return (
+def page(title: str, *parts: str) -> Markup:
+    """A whole document."""
+    return Markup(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+        "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}\n</body>\n</html>\n"
+    ).format(title, Markup(STYLE), _lines(parts))
 
 
-def section(name: str, title: str, *parts: str) -> str:
-    """A section under a heading; `name` is its anchor, the parts are HTML."""
-    return f'<section id="{name}">\n<h2>{escape(title)}</h2>\n' + "\n".join(parts) + "\n</section>"
+def header(title: str, text: str, sections: Iterable[tuple[str, str]]) -> Markup:
+    """The page's heading, what stands below it, and links to sections by anchor and title."""
+    links = _each('<li><a href="#{}">{}</a></li>', sections)
+    return Markup("<header><h1>{}</h1>{}<nav><ul>{}</ul></nav></header>").format(title, text, links)
 
 
-def note(text: str) -> str:
-    """A remark, escaped."""
-    return f'<p class="note">{escape(text)}</p>'
+def section(name: str, title: str, *parts: str) -> Markup:
+    """A section under a heading; `name` is its anchor."""
+    return Markup('<section id="{}">\n<h2>{}</h2>\n{}\n</section>').format(name, title, _lines(parts))
 
 
-def table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, kind: str = "") -> str:
-    """A table in a box that scrolls by itself, `left` columns flush left; all is escaped but cells of `Markup`."""
-    sides = [' class="text"' if column < left else "" for column in range(len(heading))]
-    head = "".join(f'<th scope="col"{side}>{_cell(text)}</th>' for side, text in zip(sides, heading, strict=True))
-    lines = []
-    for row in rows:
-        cells = zip(sides, row, strict=True)
-        lines.append("".join(f"<td{side}>{_cell(text)}</td>" for side, text in cells))
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+def box(kind: str, parts: Sequence[str]) -> Markup:
+    """Parts side by side where there is room, `figures` or `grids`."""
+    return Markup('<div class="{}">{}</div>').format(kind, _lines(parts))
+
+
+def note(text: str) -> Markup:
+    """A remark."""
+    return Markup('<p class="note">{}</p>').format(text)
+
+
+def table(caption: str, heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, kind: str = "") -> Markup:
+    """A table in a box that scrolls by itself, `left` columns flush left."""
+    sides = [Markup(' class="text"') if column < left else "" for column in range(len(heading))]
+    head = _each('<th scope="col"{}>{}</th>', zip(sides, heading, strict=True))
+    lines = [(_each("<td{}>{}</td>", zip(sides, row, strict=True)),) for row in rows]
     # Scrollable boxes take the focus, so that they scroll from the keyboard too.
-    return (
-        f'<div class="scroll" tabindex="0"><table class="{escape(kind)}">\n'
-        f"<caption><span>{escape(caption)}</span></caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
+    return Markup(
+        '<div class="scroll" tabindex="0"><table class="{}">\n<caption><span>{}</span></caption>\n'
+        "<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>"
+    ).format(kind, caption, head, _each("<tr>{}</tr>\n", lines))
 
 
-def definitions(items: Sequence[tuple[str, str]]) -> str:
+def definitions(items: Iterable[tuple[str, str]]) -> Markup:
     """A list of terms and what they are."""
-    return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{_cell(text)}</dd>" for term, text in items) + "</dl>"
+    return Markup("<dl>{}</dl>").format(_each("<dt>{}</dt><dd>{}</dd>", items))
 
 
-def folded(summary: str, text: str) -> str:
+def folded(summary: str, text: str) -> Markup:
     """Preformatted text behind a line that opens it."""
-    return f"<details><summary>{escape(summary)}</summary>{preformatted(text)}</details>"
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, preformatted(text))
 
 
-def preformatted(text: str) -> str:
+def preformatted(text: str) -> Markup:
     """Text as it stands."""
-    return f'<pre tabindex="0">{escape(text)}</pre>'
+    return Markup('<pre tabindex="0">{}</pre>').format(text)
 
 
-def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption: str) -> str:
+def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption: str) -> Markup:
     """A figure one column wide, drawn for light and for dark pages.
 
     Args:
@@ -125,11 +126,10 @@ def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption:
         with drawing(COLUMN, height, theme) as canvas:
             draw(canvas.subplots(), theme)
             pictures[name] = _data_uri("image/svg+xml", figure_bytes(canvas, "svg"))
-    return (
-        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{pictures["dark"]}">'
-        f'<img src="{pictures["light"]}" alt="{escape(alt)}"></picture>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return Markup(
+        '<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{}"><img src="{}" alt="{}"></picture>'
+        "<figcaption>{}</figcaption></figure>"
+    ).format(pictures["dark"], pictures["light"], alt, caption)
 
 
 def image(pixels: np.ndarray, alt: str) -> Markup:
@@ -141,17 +141,22 @@ def image(pixels: np.ndarray, alt: str) -> Markup:
     grey = pixels.ndim == 2
     ending, kind = (".png", "image/png") if grey else (".jpg", "image/jpeg")
     _, data = cv2.imencode(ending, pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    size_text = f'width="{pixels.shape[1]}" height="{pixels.shape[0]}"'
-    return Markup(f'<img src="{_data_uri(kind, data.tobytes())}" {size_text} alt="{escape(alt)}">')
+    source = _data_uri(kind, data.tobytes())
+    return Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(source, *pixels.shape[1::-1], alt)
 
 
 def strong(text: str) -> Markup:
     """Text in bold."""
-    return Markup(f"<strong>{escape(text)}</strong>")
+    return Markup("<strong>{}</strong>").format(text)
 
 
-def _cell(text: str) -> str:
-    return text if isinstance(text, Markup) else escape(text)
+def _lines(parts: Iterable[str]) -> Markup:
+    return Markup("\n").join(parts)
+
+
+def _each(template: str, values: Iterable[Sequence[str]]) -> Markup:
+    """The template filled with each of the values, one after the other."""
+    return Markup("").join(Markup(template).format(*value) for value in values)
 
 
 def _data_uri(kind: str, data: bytes) -> str:

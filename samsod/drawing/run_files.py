@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from samsod.config import Config, load_config
+from samsod.config.settings import settings
 from samsod.drawing.run_curves import Rows, read_run
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.metrics.saliency import Results
 from samsod.utils.errors import UserError
-from samsod.utils.trees import flat
 
 EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFiles:
     """The output folder of tools/train_net.py: its config, the rows and the lines it logged, where its test lies.
 
     `test` is None, and `results` empty, when the run was not tested.
@@ -44,7 +44,7 @@ class Run:
 
     def changed_settings(self) -> list[tuple[str, Any, Any]]:
         """Key, value and default of every setting that is not at its default."""
-        here, default = flat(asdict(self.config)), flat(asdict(Config()))
+        here, default = settings(asdict(self.config)), settings({})
         return [(key, value, default.get(key)) for key, value in here.items() if value != default.get(key)]
 
     def events(self) -> list[str]:
@@ -65,7 +65,7 @@ class BestCheckpoint:
     versions: dict[str, str]
 
 
-def open_run(folder: Path, test: Path | None = None) -> Run:
+def open_run(folder: Path, test: Path | None = None) -> RunFiles:
     """Reads a run and its test.
 
     Args:
@@ -83,7 +83,7 @@ def open_run(folder: Path, test: Path | None = None) -> Run:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if test is None:
         test = next((place for place in (folder / "test", folder) if (place / "results.json").is_file()), None)
-    return Run(folder, config, rows, lines, test, read_results(test) if test else {})
+    return RunFiles(folder, config, rows, lines, test, read_results(test) if test else {})
 
 
 def read_results(folder: Path) -> Results:
@@ -103,7 +103,7 @@ def read_results(folder: Path) -> Results:
     return results
 
 
-def best_checkpoint(run: Run) -> BestCheckpoint:
+def best_checkpoint(run: RunFiles) -> BestCheckpoint:
     """The run's checkpoints/best.pt.
 
     Raises:

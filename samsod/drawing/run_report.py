@@ -15,20 +15,20 @@ import samsod.modeling  # noqa: F401  fills the registries
 from samsod.benchmarks.cost import COST_HEADING, cost, cost_rows
 from samsod.config import to_yaml
 from samsod.config.data_schema import DataConfig
-from samsod.data.decoding.images import read_saliency, read_truth
-from samsod.data.pair_images import read_pictures
+from samsod.data.decoding.images import read_saliency
 from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
-from samsod.drawing.grid import Sample, find_method_maps, map_sets, read_samples, score_texts
-from samsod.drawing.run_files import Run, best_checkpoint
+from samsod.drawing.grid import Sample, input_pictures, read_samples, score_texts
+from samsod.drawing.run_files import RunFiles, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
 from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
-from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, with_arrow
+from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.tables.text import METRICS, best, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
@@ -37,14 +37,9 @@ SCORES = ("S", "MAE")
 """What stands below the images."""
 TOLERANCE = 1e-6
 NO_BREAK = "\N{NO-BREAK SPACE}"
-EXPLAINED = {
-    "ratio": ": above 1 the RGB adapters' gradient is the larger one",
-    "cosines": ": below 0 the gradients of two losses are in conflict",
-}
-"""What the captions say besides the title."""
 
 
-def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> str:
+def run_report(run: RunFiles, images: int = 4, cache: ScoreCache | None = None) -> str:
     """The report of a run, a whole HTML document with everything embedded.
 
     What cannot be had (a data set that is not there, a model that cannot be built) is left out, and the page says why.
@@ -67,21 +62,19 @@ def run_report(run: Run, images: int = 4, cache: ScoreCache | None = None) -> st
         ("environment", "Checkpoint and environment", _environment),
         ("commands", "Commands", _commands),
     ]
-    links = "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for name, title, _ in sections)
-    header = f"<header><h1>{html.escape(run.name)}</h1>{_summary(run)}<nav><ul>{links}</ul></nav></header>"
-    body = [header, "<main>"]
-    body += [html.section(name, title, *_or_note(make, run)) for name, title, make in sections]
-    return html.page(f"{run.name}: samsod run", "\n".join([*body, "</main>"]))
+    header = html.header(run.name, _summary(run), [(name, title) for name, title, _ in sections])
+    body = [html.section(name, title, *_or_note(make, run)) for name, title, make in sections]
+    return html.page(f"{run.name}: samsod run", header, html.Markup("<main>"), *body, html.Markup("</main>"))
 
 
-def _or_note(make: Callable[[Run], list[str]], run: Run) -> list[str]:
+def _or_note(make: Callable[[RunFiles], list[html.Markup]], run: RunFiles) -> list[html.Markup]:
     try:
         return make(run)
     except UserError as error:
         return [html.note(f"Not available: {line}") for line in str(error).splitlines()]
 
 
-def _summary(run: Run) -> str:
+def _summary(run: RunFiles) -> html.Markup:
     model, last = run.config.model, run.rows[-1]
     items = [
         ("model", f"{model.name}, {model.size}, {model.adapter.name} adapters, {', '.join(model.modalities)}"),
@@ -89,12 +82,12 @@ def _summary(run: Run) -> str:
         ("trained", f"{last['step']} steps, {last.get('epoch', '?')} epochs, {run.config.engine.gradient_rule.name}"),
     ]
     for dataset, scores in run.results.get(FINAL, {}).items():
-        figures = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)
-        items.append((f"test on {dataset}", figures))
+        texts = ", ".join(f"{name} {scores[name]:.3f}" for name in ("S", "maxF", "maxE", "MAE") if name in scores)
+        items.append((f"test on {dataset}", texts))
     return html.definitions(items)
 
 
-def _results(run: Run) -> list[str]:
+def _results(run: RunFiles) -> list[html.Markup]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
     names = list(run.results)
@@ -103,26 +96,26 @@ def _results(run: Run) -> list[str]:
     for dataset in run.results[FINAL]:
         group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
         for name, scores in group.items():
-            cells = [_figure_cell(scores, metric, list(group.values())) for metric in METRICS]
+            cells = [_score_cell(scores, metric, list(group.values())) for metric in METRICS]
             rows.append([dataset, name, str(scores.get("images", "-")), *cells])
     caption = f"Scores of the maps in {run.test}; the best map of each set in bold, where several were scored."
     return [html.table(caption, heading, rows, left=2)]
 
 
-def _figure_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
+def _score_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
     if metric not in scores:
         return "-"
     values = [round(other[metric], 4) for other in group if metric in other]
-    text, best = f"{scores[metric]:.4f}", (min if is_better_when_smaller(metric) else max)(values)
-    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best else text
+    text = f"{scores[metric]:.4f}"
+    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best(metric, values) else text
 
 
-def _training(run: Run) -> list[str]:
+def _training(run: RunFiles) -> list[html.Markup]:
     panels = run_panels({run.name: run.rows}, "all", run.config.train.best_metric)
     figures = [_panel_figure(panel) for panel in panels if panel.series]
     notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
     remark = "Faint: as logged; bold: smoothed over a twelfth of the log."
-    parts = [html.note(remark), f'<div class="figures">{"".join(figures)}</div>', *notes]
+    parts = [html.note(remark), html.box("figures", figures), *notes]
     validations = run.validations()
     if validations:
         metrics = [metric for metric in METRICS if metric in validations[-1]["validation"]]
@@ -134,18 +127,18 @@ def _training(run: Run) -> list[str]:
     return parts
 
 
-def _panel_figure(panel: Panel) -> str:
+def _panel_figure(panel: Panel) -> html.Markup:
     ends = "; ".join(
         f"{series.label} from {series.points[1][0]:.3g} to {series.points[1][-1]:.3g}" for series in panel.series
     )
     steps = panel.series[0].points[0]
     alt = f"Line chart over steps {steps[0]} to {steps[-1]}, {panel.title}: {ends}"
     bare = replace(panel, title="")
-    caption = panel.title + EXPLAINED.get(panel.name, "")
+    caption = ": ".join(filter(None, (panel.title, panel.remark)))
     return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
 
 
-def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
+def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[html.Markup]:
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
@@ -154,27 +147,27 @@ def _from_maps(run: Run, images: int, cache: ScoreCache | None) -> list[str]:
     scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
-    parts = [*_disagreements(run, scores), f'<div class="figures">{"".join(figures)}</div>']
+    parts = [*_disagreements(run, scores), html.box("figures", figures)]
     grids = []
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
         samples = read_samples(sets, places, maps)
         grids.append(_grid(title, samples, several=len(sets) > 1, data=run.config.data))
-    return [*parts, f'<div class="grids">{"".join(grids)}</div>']
+    return [*parts, html.box("grids", grids)]
 
 
-def _disagreements(run: Run, scores: Scores) -> list[str]:
+def _disagreements(run: RunFiles, scores: Scores) -> list[html.Markup]:
     """A remark for every set whose maps do not give the S-measure in results.json: they are of different tests."""
     notes = []
     for dataset, by_stem in scores[FINAL].items():
-        reported = run.results[FINAL].get(dataset, {}).get("S")
+        written = run.results[FINAL].get(dataset, {}).get("S")
         found = float(np.mean([image.s for image in by_stem.values()]))
-        if reported is None or abs(found - reported) > TOLERANCE:
+        if written is None or abs(found - written) > TOLERANCE:
             notes.append(html.note(f"The maps of {dataset} are not those results.json was computed from."))
     return notes
 
 
-def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves]) -> str:
+def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves]) -> html.Markup:
     best = curves[FINAL]
     title = f"{'precision over recall' if kind == 'pr' else 'F-measure over threshold'}, {dataset}"
     alt = f"Line chart, {title}: the F-measure is largest, {best.max_f:.3f}, at threshold {best.best}"
@@ -186,35 +179,30 @@ def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves
     return html.figure(draw, PANEL_HEIGHT, alt, caption)
 
 
-def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> str:
+def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> html.Markup:
     rows = []
     for sample in samples:
-        pair, name = sample.pair, sample.pair.stem
-        pictures = [
-            *((f"{modality} image", image) for modality, image in read_pictures(pair.images, data).items()),
-            ("truth", read_truth(pair.ground_truth).astype(np.uint8) * np.uint8(255)),
-            ("saliency map", read_saliency(sample.maps[FINAL])),
-        ]
-        cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures]
+        name = sample.pair.stem
+        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL])}
+        cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures.items()]
         label = f"{sample.dataset}/{name}" if several else name
         # A line may break between two scores, not within one.
         texts = " ".join(text.replace(" ", NO_BREAK) for text, _ in score_texts(sample, FINAL, SCORES))
-        below = [label, *[""] * len(pair.images), texts]
-        rows.append([html.Markup(f"{cell}{html.escape(text)}") for cell, text in zip(cells, below, strict=True)])
-    heading = [*samples[0].pair.images, "truth", "map"]
-    return html.table(f"{title} (S; M is the mean absolute error)", heading, rows, len(heading), "images")
+        below = [label, *[""] * (len(cells) - 2), texts]
+        rows.append([html.Markup("{}{}").format(cell, text) for cell, text in zip(cells, below, strict=True)])
+    return html.table(f"{title} (S; M is the mean absolute error)", list(pictures), rows, len(pictures), "images")
 
 
-def _cost(run: Run) -> list[str]:
+def _cost(run: RunFiles) -> list[html.Markup]:
     import_user_modules(run.config.imports)
     model = build_model(replace(run.config.model, weights="", init_from=""))
-    figures = cost(model, run.config.model.image_size)
-    side, parts = figures["input_size"], figures.pop("parts")
+    costs = cost(model, run.config.model.image_size)
+    side, parts = costs["input_size"], costs.pop("parts")
     caption = f"One pair of {side}x{side} pixels; GMAC is without attention's two matrix products."
-    return [html.table(caption, COST_HEADING, cost_rows(figures, parts))]
+    return [html.table(caption, COST_HEADING, cost_rows(costs, parts))]
 
 
-def _settings(run: Run) -> list[str]:
+def _settings(run: RunFiles) -> list[html.Markup]:
     rows = [[key, _short(value), _short(default)] for key, value, default in run.changed_settings()]
     return [
         html.table("Settings that differ from the defaults", ["key", "value", "default"], rows, 3, "long"),
@@ -229,8 +217,7 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _environment(run: Run) -> list[str]:
-    parts = []
+def _environment(run: RunFiles) -> list[html.Markup]:
     try:
         best = best_checkpoint(run)
         items = [
@@ -244,13 +231,13 @@ def _environment(run: Run) -> list[str]:
     except UserError as error:
         items = [("best checkpoint", str(error))]
     items.append(("report made on", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"))
-    parts.append(html.definitions(items))
+    parts = [html.definitions(items)]
     if run.log:
         parts.append(html.folded("log.txt without the training steps", "\n".join(run.events())))
     return parts
 
 
-def _commands(run: Run) -> list[str]:
+def _commands(run: RunFiles) -> list[html.Markup]:
     config = run.folder / "config.yaml"
     best = run.folder / "checkpoints" / "best.pt"
     test = run.test or run.folder / "test"

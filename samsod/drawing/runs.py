@@ -24,10 +24,12 @@ from samsod.drawing.style import (
     save_figure,
     visible,
 )
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, nearest
 
 FIGURES = ("all", "loss", "validation", "ratio", "cosines")
 PANEL_HEIGHT = 2.5
+RATIOS = "gradient_ratios"
+"""Where a row of the log has the ratios of the adapters' gradients, by `first/second`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Panel:
         log: Logarithmic ordinate.
         marks: Few points: markers instead of a smoothed curve over a raw one.
         limits: Of the ordinate; None follows the data.
+        remark: What its values mean, for a caption.
     """
 
     name: str
@@ -62,23 +65,25 @@ class Panel:
     log: bool = False
     marks: bool = False
     limits: tuple[float, float] | None = None
+    remark: str = ""
 
 
-def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S") -> list[Panel]:
+def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S", ratio: str = "") -> list[Panel]:
     """The panels of a figure.
 
     Args:
         runs: Rows of metrics.jsonl by the run's name.
         figure: One of `FIGURES`.
         metric: Which validation metric.
+        ratio: Of which two modalities' gradients, `rgb/thermal`; empty: of every two.
 
     Raises:
-        UserError: A single figure of which no run has a curve; one line per run.
+        UserError: A single figure of which no run has a curve; one line per run. Or no run logs such a ratio.
     """
     makers = {
         "loss": lambda: [_loss(runs)],
         "validation": lambda: [_validation(runs, metric)],
-        "ratio": lambda: [_ratio(runs)],
+        "ratio": lambda: _ratios(runs, ratio),
         "cosines": lambda: _cosines(runs),
     }
     panels = [panel for name, make in makers.items() if figure in ("all", name) for panel in make()]
@@ -87,9 +92,8 @@ def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S")
     return panels
 
 
-def draw_runs(runs: Mapping[str, Rows], path: Path, figure: str, metric: str, theme: Theme) -> None:
-    """Draws a figure of runs; arguments and errors are those of `run_panels` and `save_figure`."""
-    panels = run_panels(runs, figure, metric)
+def draw_panels(panels: Sequence[Panel], path: Path, theme: Theme) -> None:
+    """Draws a figure of runs; errors are those of `save_figure`."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     width = COLUMN if columns == 1 else PAGE
@@ -161,10 +165,44 @@ def _validation(runs: Mapping[str, Rows], metric: str) -> Panel:
     return Panel("validation", f"validation {metric}", _series(curves), missing, marks=True)
 
 
-def _ratio(runs: Mapping[str, Rows]) -> Panel:
-    curves = {name: curve(rows, "gradient_ratio") for name, rows in runs.items()}
-    missing = [_why_no_ratio(name, runs[name]) for name, (steps, _) in curves.items() if not steps]
-    return Panel("ratio", "gradient norm, RGB : thermal adapters", _series(curves), missing, reference=1.0, log=True)
+def _ratios(runs: Mapping[str, Rows], wanted: str) -> list[Panel]:
+    """A panel for every pair of modalities, or for the one that is wanted, either way round."""
+    known = list(dict.fromkeys(pair for rows in runs.values() for row in rows for pair in row.get(RATIOS) or {}))
+    either_way = [*known, *map(_reversed, known)]
+    if wanted and known and wanted not in either_way:
+        raise UserError(
+            f"no ratio {wanted!r} is logged{nearest(wanted, either_way)}; known: {', '.join(known)}, or the other way"
+        )
+    pairs = [wanted] if wanted and known else known
+    missing = [_why_no_ratio(name, rows) for name, rows in runs.items()]
+    return [_ratio(runs, pair) for pair in pairs] or [Panel("ratio", "gradient norms of the adapters", [], missing)]
+
+
+def _ratio(runs: Mapping[str, Rows], pair: str) -> Panel:
+    curves = {name: _ratio_curve(rows, pair) for name, rows in runs.items()}
+    missing = [_why_no_ratio(name, runs[name], pair) for name, (steps, _) in curves.items() if not steps]
+    first, second = pair.split("/")
+    return Panel(
+        "ratio",
+        f"gradient norm, {first} : {second} adapters",
+        _series(curves),
+        missing,
+        reference=1.0,
+        log=True,
+        remark=f"above 1 the {first} adapters' gradient is the larger one",
+    )
+
+
+def _ratio_curve(rows: Rows, pair: str) -> Curve:
+    steps, values = curve(rows, RATIOS, pair)
+    if steps:
+        return steps, values
+    inverse = [(step, 1 / value) for step, value in zip(*curve(rows, RATIOS, _reversed(pair)), strict=True) if value]
+    return [step for step, _ in inverse], [value for _, value in inverse]
+
+
+def _reversed(pair: str) -> str:
+    return "/".join(reversed(pair.split("/")))
 
 
 def _cosines(runs: Mapping[str, Rows]) -> list[Panel]:
@@ -178,7 +216,8 @@ def _cosines(runs: Mapping[str, Rows]) -> list[Panel]:
             points = {pair: curve(runs[name], "groups", group, "cosines", pair) for pair in pairs}
             series = [Series(pair, points[pair], order.index(pair)) for pair in pairs]
             title = f"cosines, {of_run}{group.replace('_', ' ')}"
-            panels.append(Panel("cosines", title, series, reference=0.0, limits=(-1.05, 1.05)))
+            remark = "below 0 the gradients of two losses are in conflict"
+            panels.append(Panel("cosines", title, series, reference=0.0, limits=(-1.05, 1.05), remark=remark))
     missing = [_why_no_cosines(name, runs[name]) for name, groups in pairs_of.items() if not groups]
     return panels + [Panel("cosines", "cosines", [], missing)] * bool(missing)
 
@@ -192,17 +231,20 @@ def _pairs(rows: Rows) -> dict[str, list[str]]:
     """Per parameter group the pairs of losses whose cosines are logged."""
     pairs: dict[str, dict[str, None]] = {}
     for row in rows:
-        for group, figures in (row.get("groups") or {}).items():
-            pairs.setdefault(group, {}).update(dict.fromkeys(figures.get("cosines") or {}))
+        for group, values in (row.get("groups") or {}).items():
+            pairs.setdefault(group, {}).update(dict.fromkeys(values.get("cosines") or {}))
     return {group: list(names) for group, names in pairs.items() if names}
 
 
-def _why_no_ratio(name: str, rows: Rows) -> str:
+def _why_no_ratio(name: str, rows: Rows, pair: str = "") -> str:
     groups = {group for row in rows for group in row.get("groups") or {}}
     if not groups:
         return f"{name}: logs no gradients"
-    lacking = [group for group in ("rgb_adapter", "thermal_adapter") if group not in groups]
-    return f"{name}: no ratio, has no {lacking[0]}" if lacking else f"{name}: no ratio, the thermal gradient is zero"
+    adapters = [f"{modality}_adapter" for modality in pair.split("/")] if pair else []
+    lacking = [adapter for adapter in adapters if adapter not in groups]
+    if lacking or not pair:
+        return f"{name}: no ratio, has {f'no {lacking[0]}' if lacking else 'the adapters of one modality alone'}"
+    return f"{name}: no ratio, the gradient of {adapters[1]} is zero"
 
 
 def _why_no_cosines(name: str, rows: Rows) -> str:

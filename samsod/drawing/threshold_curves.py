@@ -49,7 +49,7 @@ class ThresholdCurves:
 
     @property
     def max_f(self) -> float:
-        """The largest F-measure of the mean curve, as tables report it."""
+        """The largest F-measure of the mean curve, as in tables."""
         return float(self.f.max())
 
 

@@ -6,10 +6,16 @@ import contextlib
 import io
 import json
 import math
+import os
+import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -19,8 +25,10 @@ from samsod.config import Config
 from samsod.data.selection import scored_sets, training_sets
 from samsod.engine.trainer import Trainer
 from samsod.experiments.plan import Run
+from samsod.experiments.processes import Stopped, end_with
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import build_model
+from samsod.registry import import_user_modules
 from samsod.utils.progress import duration, progress
 
 START_SECONDS = 10.0
@@ -39,7 +47,8 @@ def estimate(runs: Sequence[Run], device: torch.device, ranks: int) -> dict[str,
         Seconds by row name; loading of images beside the steps is not in it where steps had to be timed.
 
     Raises:
-        UserError: A data set of a run cannot be used.
+        UserError: A data set of a run cannot be used, or its model not be built.
+        Stopped: The timing was cut off.
     """
     finished = {run.row.name: seconds for run in runs if (seconds := _logged_seconds(run)) is not None}
     wanted = {run.row.name: run for run in runs if run.row.name not in finished and not run.finished()}
@@ -76,37 +85,58 @@ def _logged_seconds(run: Run) -> float | None:
 
 
 def _measure_all(runs: Sequence[Run], device: torch.device, ranks: int) -> Iterator[tuple[str, float]]:
+    counts: list[tuple[int, int, int]] = []
     counted: dict[str, tuple[int, int, int]] = {}
     for run in runs:
         # Rows share their sets as a rule, and with data.skip_bad counting them reads every file.
         sets = f"{run.config.data} {run.config.loss}"
         if sets not in counted:
             counted[sets] = _count_pairs(run.config)
-        yield run.row.name, _measure(run.config, counted[sets], device, ranks)
+        counts.append(counted[sets])
+    for run, count, times in zip(runs, counts, _time_all([run.config for run in runs], device, ranks), strict=True):
+        yield run.row.name, _whole_run(run.config, count, ranks, *times)
+
+
+def _time_all(configs: Sequence[Config], device: torch.device, ranks: int) -> Iterator[tuple[float, float]]:
+    """`_time_steps` of every config, in a process of its own: a GPU's memory is free again when that has ended."""
+    if not configs:
+        return
+    with ProcessPoolExecutor(1, get_context("spawn"), _prepare, (os.getpid(),)) as pool:
+        try:
+            yield from pool.map(_time_steps, configs, repeat(device), repeat(ranks))
+        except BrokenProcessPool:
+            raise Stopped("the process that times the steps was killed, perhaps for want of memory") from None
+
+
+def _prepare(parent: int) -> None:
+    """In the new process: it ends with its parent, and at Ctrl-C without a word."""
+    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _count_pairs(config: Config) -> tuple[int, int, int]:
     """Pairs to train, to validate and to test on."""
+    import_user_modules(config.imports)
     train, val, _ = training_sets(config)
     test = scored_sets(config.data.test, config, "data.test").sets
     train_pairs, val_pairs, test_pairs = (sum(len(item.pairs) for item in sets) for sets in (train, val, test))
     return train_pairs, val_pairs, test_pairs
 
 
-def _measure(config: Config, counts: tuple[int, int, int], device: torch.device, ranks: int) -> float:
-    """Seconds of a run by its number of images and the time of a step and of a forward pass on noise."""
+def _whole_run(config: Config, counts: tuple[int, int, int], ranks: int, step: float, forward: float) -> float:
+    """Seconds of a run by its number of images and the time of a step and of a forward pass."""
     pairs, val_pairs, test_pairs = counts
     per_epoch = max(pairs // config.train.batch_size, 1)
     steps = config.train.steps or config.train.epochs * per_epoch
     every = per_epoch * config.train.eval_every
     evaluations = math.ceil(steps / every) if every else 1
-    step, forward = _time_steps(config, device, ranks)
     predicted = (val_pairs * evaluations + test_pairs) / ranks
     return START_SECONDS + steps * step + predicted * forward
 
 
 def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float, float]:
-    """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair."""
+    """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair, both of noise."""
+    import_user_modules(config.imports)
     share, side = max(config.train.batch_size // ranks, 1), config.model.image_size
     batch = {name: torch.rand(share, 3, side, side) for name in (*config.model.modalities, "guide")}
     batch |= {name: torch.ones(share, 1, side, side) for name in ("ground_truth", "labelled")}
@@ -125,9 +155,8 @@ def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float
         return step, _seconds(predict, device)
 
 
-def _seconds(work: object, device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """The shorter of the second and third call's time; a first call that takes long is taken as it is."""
-    assert callable(work)
     times: list[float] = []
     while len(times) < 3 and not (times and times[0] > 5):
         started = time.monotonic()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from samsod.config import Config, load_config
+from samsod.config.settings import changes, within
 from samsod.config.yaml_tree import Faults, build, read_tree
+from samsod.evaluation.tables.reported import reported_row, reported_rows
+from samsod.evaluation.tables.text import check_metrics
+from samsod.experiments.same_data import data_digest
 from samsod.utils.errors import UserError, nearest
-from samsod.utils.trees import flat
 
 NEUTRAL = (
-    *("output", "imports", "data.root", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
+    *("output", "imports", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
     *("train.log_every", "train.tensorboard", "train.keep", "train.resume", "engine.device"),
 )
 """Settings that do not make another run of it."""
+DATA_ROOT = "data.root"
 TESTING = ("data.test", "test")
 """Settings that only the test depends on: with others a trained run is tested anew."""
 
@@ -33,6 +37,13 @@ class RowConfig:
     reported: str = ""
     """the row of the paper's table it stands beside; empty: none"""
 
+    def check(self) -> Faults:
+        """Yields (key, message) for a name that is no folder's: the row's runs lie below it."""
+        if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.isprintable():
+            yield "name", f"expected a plain name without slashes, found {self.name!r}"
+        elif not self.name:
+            yield "name", "expected a name for the folder of its runs"
+
 
 @dataclass
 class TableConfig:
@@ -41,7 +52,7 @@ class TableConfig:
     title: str = ""
     """the table's heading"""
     reported: str = ""
-    """which of the paper's tables holds the reported figures (table1 to table6); empty: none"""
+    """which of the paper's tables the rows stand beside (table1 to table6); empty: none"""
     metrics: list[str] = field(default_factory=lambda: ["S", "maxF", "maxE", "MAE"])
     """the columns of every data set"""
     cost: bool = False
@@ -50,12 +61,18 @@ class TableConfig:
     """the rows, in order"""
 
     def check(self) -> Faults:
-        """Yields (key, message) for rows that cannot be told apart."""
+        """Yields (key, message) for rows that cannot be told apart, and for what cannot be shown of them."""
         names = [row.name for row in self.rows]
-        if not names or not all(names):
-            yield "rows", "expected at least one row, each with a name"
         if len(set(names)) < len(names):
             yield "rows", f"expected a name of its own for every row, found {', '.join(names)}"
+        if not self.metrics:
+            yield "metrics", "expected at least one"
+        yield from _told_by(check_metrics, self.metrics, key="metrics")
+        beside = [row.reported for row in self.rows if row.reported]
+        unknown = list(_told_by(reported_rows, self.reported, key="reported")) if beside or self.reported else []
+        yield from unknown
+        for name in beside * (not unknown):
+            yield from _told_by(reported_row, self.reported, name, key="rows")
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,11 @@ class Run:
         """The config the run was finished with; absent before."""
         return self.folder / "finished.yaml"
 
+    @property
+    def data_mark(self) -> Path:
+        """The file that tells whether data sets are those it was trained on, by their `data_digest`."""
+        return self.folder / "data.sha256"
+
     def finished(self) -> bool:
         """Whether it was trained and tested with these very settings."""
         return self.results.is_file() and not self._differing(self.finished_mark)
@@ -105,21 +127,26 @@ class Run:
 
     def check(self) -> None:
         """Raises UserError when its folder holds a run with other settings, which would be mixed up with this one."""
-        changed = [line for key, line in self._differing(self.folder / "config.yaml").items() if not _in(key, TESTING)]
-        if changed and (self.folder / "config.yaml").is_file():
+        stored = self.folder / "config.yaml"
+        differing = self._differing(stored) if stored.is_file() else {}
+        if changed := [line for key, line in differing.items() if not within(key, TESTING)]:
             raise UserError(
                 f"{self.folder}: holds a run with other settings ({'; '.join(changed)}); choose another --output"
             )
 
     def _differing(self, stored: Path) -> dict[str, str]:
+        """By key how the settings differ from those of a file; another `data.root` only when the data there do."""
         if not stored.is_file():
             return {"": "no run"}
-        before, now = (flat(asdict(config)) for config in (load_config(stored), self.config))
-        return {
-            key: f"{key} was {before.get(key)}, now {now.get(key)}"
-            for key in {**before, **now}
-            if before.get(key) != now.get(key) and not _in(key, NEUTRAL)
-        }
+        changed = changes(asdict(load_config(stored)), asdict(self.config))
+        changed = {key: line for key, line in changed.items() if not within(key, NEUTRAL)}
+        if DATA_ROOT in changed:
+            digest = data_digest(self.config)
+            if digest and self.data_mark.is_file() and self.data_mark.read_text(encoding="utf-8") == digest:
+                del changed[DATA_ROOT]
+            else:
+                changed[DATA_ROOT] += " with other files"
+        return changed
 
 
 def find_table(name: str, folder: Path) -> Path:
@@ -144,7 +171,7 @@ def read_table(path: Path) -> TableConfig:
     """
     faults: list[str] = []
     tree = read_tree(path, faults)
-    if "rows" not in tree.value:
+    if not ("rows" in tree.value and tree.value["rows"].value):
         raise UserError(f"{path}: not a table: it has no rows; expected a file like configs/experiments/table3.yaml")
     table = build(TableConfig, tree, faults)
     if faults:
@@ -191,5 +218,9 @@ def plan_runs(
     return runs
 
 
-def _in(key: str, settings: Sequence[str]) -> bool:
-    return any(key == setting or key.startswith(f"{setting}.") for setting in settings)
+def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faults:
+    """What a check that raises has to say, as a fault of the key."""
+    try:
+        check(*arguments)
+    except UserError as error:
+        yield key, str(error)

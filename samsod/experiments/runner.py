@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from samsod.config import to_yaml
 from samsod.engine.checkpoint import newest
 from samsod.engine.run_state import read_state
+from samsod.experiments.estimate import remaining
 from samsod.experiments.plan import Run
+from samsod.experiments.processes import Stopped, end_with, stop, stoppable
+from samsod.experiments.same_data import data_digest
 from samsod.utils.errors import EXIT_USER_ERROR, UserError
-from samsod.utils.files import write_text
+from samsod.utils.files import LOCK, locked, write_text
 from samsod.utils.machine import cores
 from samsod.utils.progress import duration
 
@@ -27,10 +28,6 @@ POLL_SECONDS = 0.5
 SAY_SECONDS = 60.0
 OUTPUT = "commands.txt"
 """File of a run's folder with all its commands printed."""
-
-
-class Stopped(Exception):
-    """The runs end before they are finished: asked to, or because a command failed. What was under way was saved."""
 
 
 @dataclass
@@ -53,7 +50,8 @@ class Launcher:
         """The commands of a run, each to be asked for when the one before it has succeeded."""
         config = ["--config", str(run.folder / "config.yaml")]
         yield self._command("train_net.py", *config)
-        if not _is_trained(run):
+        state = read_state(run.folder)
+        if state is None or state.state != "finished":  # asked to stop, train_net.py exits with 0 too
             raise Stopped(f"{run.title} was asked to stop by somebody else, and saved")
         checkpoints = run.folder / "checkpoints"
         best = checkpoints / "best.pt"
@@ -63,7 +61,9 @@ class Launcher:
         )
 
     def environment(self, slot: int) -> dict[str, str]:
-        """A job's share of the machine: its own GPUs, or its part of the cores."""
+        """A job's share of the machine: its own GPUs, or its part of the cores unless the user has set one."""
+        if not self.gpus and "OMP_NUM_THREADS" in os.environ:
+            return {}
         if not self.gpus:
             return {"OMP_NUM_THREADS": str(max(cores() // (self.jobs * self.ranks), 1))}
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -89,6 +89,18 @@ class _Job:
     command: list[str] = field(default_factory=list)
 
 
+def check_free(runs: Sequence[Run]) -> None:
+    """Refuses runs that somebody else makes at the moment.
+
+    Raises:
+        UserError: Another process works in the folder of a run that is not finished; the line names it.
+    """
+    for folder in (folder for run in runs if not run.finished() for folder in (run.folder, run.results.parent)):
+        if (folder / LOCK).exists():
+            with locked(folder):
+                pass
+
+
 def make_runs(runs: Sequence[Run], launcher: Launcher, seconds: dict[str, float]) -> None:
     """Makes all runs that are not finished; says when each starts and ends, and about how long the others take.
 
@@ -99,12 +111,12 @@ def make_runs(runs: Sequence[Run], launcher: Launcher, seconds: dict[str, float]
 
     Raises:
         UserError: A command found a mistake of the user's; the runs under way were stopped and saved.
-        Stopped: A command failed, or Ctrl-C or SIGTERM came; likewise.
+        Stopped: A command failed, or Ctrl-C, SIGTERM or SIGHUP came; likewise.
     """
     waiting = [run for run in runs if not run.finished()]
     active: dict[int, _Job] = {}
     said = time.monotonic()
-    with _stoppable():
+    with stoppable() as signals:
         try:
             while waiting or active:
                 for slot in (slot for slot in range(launcher.jobs) if waiting and slot not in active):
@@ -116,14 +128,13 @@ def make_runs(runs: Sequence[Run], launcher: Launcher, seconds: dict[str, float]
                         del active[job.slot]
                         took = _finish(job)
                         seconds[job.run.row.name] = took if job.whole else seconds[job.run.row.name]
-                        left = [*waiting, *(other.run for other in active.values())]
-                        rest = sum(seconds[run.row.name] for run in left) / max(min(launcher.jobs, len(left)), 1)
+                        rest = remaining(runs, seconds, launcher.jobs)
                         print(f"finished {job.run.title}; about {duration(rest)} to go", flush=True)
                 if time.monotonic() - said > SAY_SECONDS:
                     said = time.monotonic()
                     print("; ".join(f"{job.run.title} {_where(job.run)}" for job in active.values()), flush=True)
         except BaseException:
-            _stop(list(active.values()))
+            stop([job.process for job in active.values() if job.process], signals)
             raise
 
 
@@ -137,7 +148,7 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
         print(f"timing the model of {run.row.name}", flush=True)
         config = run.folder / "config.yaml"
         command = [sys.executable, str(tools / "bench_model.py"), "--config", str(config), "--json", "--seconds", "60"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=partial(end_with, os.getpid()))
         if done.returncode == EXIT_USER_ERROR:
             raise UserError(done.stderr.replace("error: ", f"{run.row.name}: ").strip())
         if done.returncode:
@@ -146,10 +157,12 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
 
 
 def _begin(run: Run, slot: int, launcher: Launcher) -> _Job:
+    check_free([run])
     state = run.state()
     run.folder.mkdir(parents=True, exist_ok=True)
     run.finished_mark.unlink(missing_ok=True)
     write_text(run.folder / "config.yaml", to_yaml(run.config))
+    write_text(run.data_mark, data_digest(run.config))
     (run.folder / OUTPUT).unlink(missing_ok=True)
     print(f"started {run.title} ({state}), see {run.folder / OUTPUT}", flush=True)
     job = _Job(run, slot, launcher.stages(run), whole=state == "new")
@@ -174,6 +187,7 @@ def _next_stage(job: _Job, launcher: Launcher) -> bool:
             stderr=subprocess.STDOUT,
             env=os.environ | launcher.environment(job.slot),
             start_new_session=True,
+            preexec_fn=partial(end_with, os.getpid()),
         )
     return True
 
@@ -206,46 +220,7 @@ def _finish(job: _Job) -> float:
     return seconds
 
 
-def _is_trained(run: Run) -> bool:
-    """Whether training came to its end; asked to stop, train_net.py exits with 0 too."""
-    state = read_state(run.folder)
-    return state is not None and state.state == "finished"
-
-
 def _where(run: Run) -> str:
-    """How far a run's training is, from its log."""
-    path = run.folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError):
-            return f"step {json.loads(line)['step']}"
-    return "starting"
-
-
-def _stop(jobs: Sequence[_Job]) -> None:
-    """Asks all commands to save and end, and waits for them."""
-    running = [job.process for job in jobs if job.process and job.process.poll() is None]
-    if running:
-        print(f"stopping {len(running)} runs, which save first", file=sys.stderr, flush=True)
-    for process in running:
-        os.killpg(process.pid, signal.SIGTERM)
-    for process in running:
-        try:
-            process.wait(timeout=300)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns SIGTERM and Ctrl-C into `Stopped` while the block runs."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped("asked to stop")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """How far a run's training is."""
+    state = read_state(run.folder)
+    return f"step {state.step} of {state.steps}" if state else "starting"

@@ -10,7 +10,8 @@ from typing import Any
 
 from samsod.data.selection import scored_sets
 from samsod.evaluation.maps.results import name_folders, open_cache, summarise, write_results
-from samsod.evaluation.maps.scoring import MapSet, find_maps, score_maps
+from samsod.evaluation.maps.scoring import MapSet, score_maps
+from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run, TableConfig
@@ -22,40 +23,45 @@ def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
     """Other methods' maps of the run's test sets, from `NAME=DIR`, folders with a sub-folder for each set.
 
     Raises:
-        UserError: Maps are missing, or left over.
+        UserError: A test set or a map is missing.
     """
     if not predictions:
         return []
     sets = scored_sets(run.config.data.test, run.config, "data.test").sets
-    truths = {found.name: found.pairs[0].ground_truth.parent for found in sets}
-    return find_maps(name_folders("--pred", predictions), truths)
+    found = find_method_maps(name_folders("--pred", predictions), sets)
+    return [map_set for method, maps in found.items() for map_set in map_sets(method, maps, sets)]
 
 
-def make_table(table: TableConfig, runs: Sequence[Run], maps: Sequence[MapSet], all_reported: bool) -> Comparison:
-    """The table of finished runs, beside the maps of other methods and what the paper reports.
-
-    Args:
-        table: The table.
-        runs: All its runs, finished.
-        maps: Of other methods, which are scored here.
-        all_reported: Show all methods the paper reports, not only those of the table's own rows.
+def other_rows(maps: Sequence[MapSet]) -> list[Row]:
+    """Scores other methods' maps.
 
     Raises:
         UserError: Maps cannot be scored.
     """
     results = summarise(score_maps(maps, cache=open_cache(None))) if maps else {}
-    others = [Row(method, scores) for method, scores in results.items()]
+    return [Row(method, scores) for method, scores in results.items()]
+
+
+def make_table(table: TableConfig, runs: Sequence[Run], others: Sequence[Row], all_reported: bool) -> Comparison:
+    """The table of finished runs, beside other methods and what the paper reports.
+
+    Args:
+        table: The table.
+        runs: All its runs, finished.
+        others: Rows of other methods.
+        all_reported: Show all methods the paper reports, not only those of the table's own rows.
+    """
     return Comparison(table_rows(table, runs, others, all_reported), table.metrics, rank_reported=all_reported)
 
 
 def write_table(table: Comparison, runs: Sequence[Run], folder: Path) -> None:
-    """Writes the table as CSV, Markdown and LaTeX, and every run's own figures as JSON."""
+    """Writes the table as CSV, Markdown and LaTeX, and every run's own scores as JSON."""
     results = {run.title: json.loads(run.results.read_text(encoding="utf-8")) for run in runs}
     write_results(folder, results, table)
 
 
 def measured_row(label: str, runs: Sequence[Run]) -> Row:
-    """Mean and sample standard deviation of a row's runs, one for every seed; of one run the figures alone."""
+    """Mean and sample standard deviation of a row's runs, one for every seed; of one run its scores alone."""
     results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
     cost = next((_cost(run) for run in runs if run.cost.is_file()), {})
     spread = _combine(results, statistics.stdev) if len(results) > 1 else {}
@@ -65,7 +71,7 @@ def measured_row(label: str, runs: Sequence[Run]) -> Row:
 def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], all_reported: bool) -> list[Row]:
     """The table's rows: other methods', then each measured row with the paper's beside it and the difference.
 
-    A reported row is shown when it has a figure for one of the measured data sets.
+    A reported row is shown when it has scores on one of the measured data sets.
     """
     beside = {row.reported for row in table.rows}
     measured = {
@@ -80,23 +86,23 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
         mine = measured[row.name]
         rows.append(mine)
         if table.reported and row.reported:
-            paper = on_sets(reported_row(table.reported, row.reported), sets)
+            paper = on_sets(reported_row(table.reported, row.reported), mine.scores)
             rows += [paper, difference(mine, paper)] if paper.scores else []
     return rows
 
 
 def _combine(results: Sequence[Mapping[str, Mapping[str, float]]], how: Any) -> Scores:
     return {
-        dataset: {metric: how([result[dataset][metric] for result in results]) for metric in figures}
-        for dataset, figures in results[0].items()
+        dataset: {metric: how([result[dataset][metric] for result in results]) for metric in scores}
+        for dataset, scores in results[0].items()
     }
 
 
 def _cost(run: Run) -> dict[str, float]:
-    figures = json.loads(run.cost.read_text(encoding="utf-8"))
+    costs = json.loads(run.cost.read_text(encoding="utf-8"))
     return {
-        "params_M": figures["params"] / 1e6,
-        "flops_G": figures["macs_fvcore"] / 1e9,
-        "fps": figures["fps"],
-        "memory_GiB": figures["peak_memory_gib"],
+        "params_M": costs["params"] / 1e6,
+        "flops_G": costs["macs_fvcore"] / 1e9,
+        "fps": costs["fps"],
+        "memory_GiB": costs["peak_memory_gib"],
     }

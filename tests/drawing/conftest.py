@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +13,7 @@ import torch
 from samsod.config import Config, ModelConfig, TestConfig, to_yaml
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.sources.catalog import find_set
+from samsod.drawing import html
 from samsod.engine.checkpoint import model_state, save_checkpoint
 from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import build_model
@@ -66,5 +66,5 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     def uncounted(*_: object) -> NoReturn:
         raise UserError("not counted")
 
-    monkeypatch.setattr("samsod.drawing.html.figure", lambda draw, height, alt, caption: f"<p>{escape(caption)}</p>")
+    monkeypatch.setattr("samsod.drawing.html.figure", lambda draw, height, alt, caption: html.note(caption))
     monkeypatch.setattr("samsod.drawing.run_report.cost", uncounted)

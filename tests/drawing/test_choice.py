@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from samsod.data.sources.catalog import Pair, PairSet
-from samsod.drawing.choice import check_metrics, find_images, image_metric, ranked_images
+from samsod.drawing.choice import find_images, image_metric, ranked_images
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
-from samsod.evaluation.tables.text import METRICS
+from samsod.evaluation.tables.text import METRICS, check_metrics
 from samsod.utils.errors import UserError
 
 

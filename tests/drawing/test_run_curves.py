@@ -12,7 +12,8 @@ from tests.runs import write_run
 def test_curves_leave_out_what_is_not_there(tmp_path: Path) -> None:
     rows = read_run(write_run(tmp_path / "a"))
     assert curve(rows, "validation", "S") == ([10, 20, 30], [0.1, 0.2, 0.3])
-    assert 3 not in curve(rows, "gradient_ratio")[0] and len(curve(rows, "gradient_ratio")[0]) == 29
+    steps, _ = curve(rows, "gradient_ratios", "rgb/thermal")
+    assert 3 not in steps and len(steps) == 29
     assert len(curve(rows, "groups", "decoder", "cosines", "rgb-thermal")[0]) == 30
     assert curve(rows, "nothing", "here") == ([], [])
 

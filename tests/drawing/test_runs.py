@@ -6,7 +6,7 @@ import pytest
 
 from samsod.data.decoding.images import read_rgb
 from samsod.drawing.run_curves import Rows, curve, read_run
-from samsod.drawing.runs import Panel, Series, draw_runs, run_panels
+from samsod.drawing.runs import Panel, Series, draw_panels, run_panels
 from samsod.drawing.style import DARK, LIGHT
 from samsod.utils.errors import UserError
 from tests.pictures import count_colours
@@ -58,8 +58,9 @@ def test_what_a_run_lacks_is_said(runs: dict[str, Rows]) -> None:
 
 def test_a_single_figure_of_nothing_is_a_mistake(runs: dict[str, Rows]) -> None:
     alone = {"rgb": runs["rgb"]}
-    with pytest.raises(UserError, match=r"^rgb: no ratio, has no thermal_adapter$"):
-        run_panels(alone, "ratio")
+    for ratio in ("", "rgb/thermal"):
+        with pytest.raises(UserError, match=r"^rgb: no ratio, has the adapters of one modality alone$"):
+            run_panels(alone, "ratio", ratio=ratio)
     with pytest.raises(UserError, match=r"^rgb: a single loss, no pairs$"):
         run_panels(alone, "cosines")
     with pytest.raises(UserError, match=r"^rgb: logs no validation wF$"):
@@ -72,7 +73,7 @@ def test_figures_are_drawn(tmp_path: Path, runs: dict[str, Rows], figure: str) -
     pytest.importorskip("matplotlib")
     path = tmp_path / "curves.png"
     theme = DARK if figure == "ratio" else LIGHT
-    draw_runs({"_$a_b$": runs["without"], "rgb": runs["rgb"]}, path, figure, "S", theme)
+    draw_panels(run_panels({"_$a_b$": runs["without"], "rgb": runs["rgb"]}, figure), path, theme)
     picture = read_rgb(path)
     paper = [int(theme.paper[i : i + 2], 16) for i in (1, 3, 5)]
     assert picture[0, 0].tolist() == paper and count_colours(picture) > 50
@@ -81,4 +82,26 @@ def test_figures_are_drawn(tmp_path: Path, runs: dict[str, Rows], figure: str) -
 
 def test_a_series_keeps_its_style_beside_runs_without_a_curve(runs: dict[str, Rows]) -> None:
     (ratio,) = run_panels({"rgb": runs["rgb"], "full": runs["full"]}, "ratio")
-    assert ratio.series == [Series("full", curve(runs["full"], "gradient_ratio"), 1)]
+    assert ratio.series == [Series("full", curve(runs["full"], "gradient_ratios", "rgb/thermal"), 1)]
+
+
+def test_the_ratio_of_any_two_modalities(tmp_path: Path, runs: dict[str, Rows]) -> None:
+    names = ("rgb", "depth", "thermal")
+    three: dict[str, tuple[str, ...]] = {f"{name}_adapter": ("fusion", name) for name in names} | {
+        "decoder": ("fusion", *names)
+    }
+    triples = {"three": read_run(write_run(tmp_path / "three", 20, three)), "two": runs["full"]}
+    panels = run_panels(triples, "ratio")
+    assert [panel.title for panel in panels] == [
+        "gradient norm, rgb : depth adapters",
+        "gradient norm, rgb : thermal adapters",
+        "gradient norm, depth : thermal adapters",
+    ]
+    assert panels[0].missing == ["two: no ratio, has no depth_adapter"] and len(panels[1].series) == 2
+    assert panels[2].remark == "above 1 the depth adapters' gradient is the larger one"
+    (inverse,) = run_panels(triples, "ratio", ratio="thermal/rgb")
+    assert inverse.series[1].points == (panels[1].series[1].points[0], [1 / 1.5] * 19)
+    with pytest.raises(UserError, match=r"^no ratio 'rgb/termal' is logged \(did you mean 'rgb/thermal'\?\)"):
+        run_panels(triples, "ratio", ratio="rgb/termal")
+    decoder = by_name(run_panels(triples), "cosines")[3]
+    assert len(decoder.series) == 6 and {"rgb-depth", "depth-thermal"} <= {series.label for series in decoder.series}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _timed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "real" not in request.node.name:
-        monkeypatch.setattr(module, "_time_steps", lambda config, device, ranks: (2.0, 0.5))
+        monkeypatch.setattr(module, "_time_all", lambda configs, device, ranks: [(2.0, 0.5) for _ in configs])
 
 
 def test_steps_and_predictions_are_counted(plan: Plan) -> None:
@@ -54,7 +56,15 @@ def test_missing_data_is_told_before_anything_starts(plan: Plan) -> None:
     assert not runs[0].folder.exists()
 
 
-def test_real_steps_are_timed(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    step, forward = module._time_steps(plan()[1].config, CPU, ranks=2)
-    assert forward > 0 and step > 0
-    assert capsys.readouterr().out == ""
+def test_real_steps_are_timed_in_a_process_that_ends(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # What a GPU's memory would be taken by is not built here.
+    monkeypatch.setattr(module.Trainer, "__init__", lambda *_: pytest.fail("timed in this process"))
+    configs = [run.config for run in plan()]
+    times = list(module._time_all(configs, CPU, ranks=2))
+    assert len(times) == 2 and all(step > 0 and forward > 0 for step, forward in times)
+    assert capfd.readouterr().out == "" and not multiprocessing.active_children()
+    lost = replace(configs[0], model=replace(configs[0].model, weights="/nowhere.pt", decoder_width=256))
+    with pytest.raises(UserError, match="nowhere"):
+        list(module._time_all([lost], CPU, ranks=1))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from samsod.config import to_yaml
 from samsod.experiments.plan import Run, find_table, plan_runs, read_table
+from samsod.experiments.same_data import _known, data_digest
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 from tests.places import ROOT
@@ -53,6 +55,35 @@ def test_states(plan: Plan) -> None:
     assert retest.state() == "goes on from step 12"
 
 
+def test_another_data_root_is_another_run_unless_the_data_moved(
+    table_file: Path, tmp_path: Path, pairs_folder: Path
+) -> None:
+    sets = "[{family: vt821}]"
+    (tmp_path / "sets.yaml").write_text(f"data: {{train: {sets}, test: {sets}}}\n")
+
+    def planned(root: Path) -> Run:
+        _known.clear()  # as in another process
+        table, overrides = read_table(table_file), [f"data.root={root}"]
+        return plan_runs(table, table_file, [tmp_path / "sets.yaml"], overrides, [0], tmp_path / "runs")[0]
+
+    first, copy, other = (tmp_path / name for name in ("first", "copy", "other"))
+    for place in (first, copy, other):
+        shutil.copytree(pairs_folder, place / "VT821")
+    run = planned(first)
+    leave(run, "config.yaml", "finished.yaml", "test/results.json")
+    run.data_mark.write_text(data_digest(run.config))
+    assert planned(first).finished() and planned(copy).finished()
+    with (other / "VT821" / "T" / "003.png").open("ab") as file:
+        file.write(b"longer")
+    with pytest.raises(UserError, match=rf"plain/seed0: .*data\.root was {first}, now {other} with other files"):
+        planned(other)
+    with pytest.raises(UserError, match="now /nowhere with other files"):
+        planned(Path("/nowhere"))
+    run.data_mark.unlink()
+    with pytest.raises(UserError, match=r"data\.root was"):
+        planned(copy)
+
+
 def test_a_folder_of_another_run_is_refused(plan: Plan) -> None:
     leave(plan()[1], "config.yaml")
     with pytest.raises(UserError) as caught:
@@ -72,8 +103,38 @@ def test_all_faults_at_once(plan: Plan, table_file: Path) -> None:
 def test_seed_and_output_are_not_the_overrides_business(plan: Plan, table_file: Path) -> None:
     with pytest.raises(UserError, match=r"^seed is every run's own: use --seeds\noutput is .* --output$"):
         plan("seed=7", "output=x")
+    table_file.write_text("rows: []\n")
+    with pytest.raises(UserError, match=r"table9\.yaml: not a table: it has no rows"):
+        read_table(table_file)
     with pytest.raises(UserError, match=r"base\.yaml: not a table: it has no rows"):
         read_table(table_file.parent / "base.yaml")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", ".hidden", "..", "", "two\\nlines", "/etc"])
+def test_a_rows_name_cannot_leave_the_output_folder(name: str, table_file: Path) -> None:
+    table_file.write_text(f'rows: [{{name: "{name}", config: base.yaml}}]\n')
+    with pytest.raises(UserError, match=r"^.*table9\.yaml:1: rows\.0\.name: expected a .*name") as caught:
+        read_table(table_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_table_cannot_show_is_found_before_anything_runs(table_file: Path) -> None:
+    def told(text: str) -> list[str]:
+        table_file.write_text(text)
+        with pytest.raises(UserError) as caught:
+            read_table(table_file)
+        return [line.partition(": ")[2] for line in str(caught.value).splitlines()]
+
+    row, none = "{name: a, config: base.yaml, reported: %s}", '""'
+    (metric,) = told(f"metrics: [S, maxG]\nrows: [{row % none}]\n")
+    assert metric.startswith("metrics: no metric is called 'maxG' (did you mean 'maxF'?); known: S")
+    (table,) = told(f"reported: tabel3\nrows: [{row % 'x'}, {row.replace('a,', 'b,') % 'y'}]\n")
+    assert table.startswith("reported: the paper has no 'tabel3' (did you mean 'table3'?)")
+    (beside,) = told(f"reported: table1\nrows: [{row % 'SAMSOD-lrge'}]\n")
+    assert beside.startswith("rows: the paper's table1 has no 'SAMSOD-lrge' (did you mean 'SAMSOD-large'?)")
+    (unnamed,) = told(f"rows: [{row % 'SAMSOD-large'}]\n")
+    assert unnamed.startswith("reported: the paper has no ''; known: table1")
+    assert told(f"metrics: []\nrows: [{row % none}]\n") == ["metrics: expected at least one"]
 
 
 def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:

@@ -5,28 +5,35 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from samsod.experiments.runner import Launcher, Stopped, make_runs, measure_costs
+from samsod.experiments.processes import Stopped
+from samsod.experiments.runner import Launcher, check_free, make_runs, measure_costs
 from samsod.utils.errors import UserError
+from samsod.utils.files import locked
 from tests.experiments.conftest import Plan
+from tests.places import ROOT
 
 TRAIN = """
-import pathlib, signal, sys, time
+import os, pathlib, signal, sys, time
+from samsod.engine.run_state import RunState, write_state
 folder = pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).parent
 (folder / "checkpoints").mkdir(exist_ok=True)
 def save(*_):
     (folder / "checkpoints" / "step_00000001.pt").write_text("cut off")
+    write_state(folder, RunState("stopped", 1, 2))
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
 with (folder.parents[1] / "calls.txt").open("a") as calls: calls.write(f"{folder.parent.name}\\n")
 {body}
 (folder / "checkpoints" / "step_00000002.pt").write_text("done")
-(folder / "state.json").write_text('{"state": "finished", "step": 2, "steps": 2}')
+write_state(folder, RunState("finished", 2, 2))
 """
 TEST = """
 import json, pathlib, sys
@@ -123,25 +130,106 @@ def test_a_crash_is_told_with_its_last_line(plan: Plan, tmp_path: Path) -> None:
         make_runs(plan(), launcher(tmp_path, body), {"plain": 1.0, "split": 1.0})
 
 
-def test_sigterm_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path) -> None:
-    runs = plan()
+def signal_soon(begun: Path, *numbers: signal.Signals) -> None:
+    """Sends this process signals once a run has written a file."""
 
-    def stop_soon() -> None:
-        end = time.monotonic() + 30
-        while not calls(tmp_path):
+    def wait_and_send() -> None:
+        end = time.monotonic() + 60
+        while not begun.exists():
             if time.monotonic() > end:
                 return  # the test has failed; a signal now would reach another one
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
+        for number in numbers:
+            os.kill(os.getpid(), number)
 
-    threading.Thread(target=stop_soon).start()
+    threading.Thread(target=wait_and_send).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path, number: signal.Signals) -> None:
+    runs = plan()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests run under nohup
+    signal_soon(tmp_path / "runs" / "calls.txt", number)
     with pytest.raises(Stopped):
         make_runs(runs, launcher(tmp_path, "time.sleep(60)"), {"plain": 1.0, "split": 1.0})
+    signal.signal(signal.SIGHUP, before)
     assert [run.state() for run in runs] == ["goes on from step 1", "new"]
     make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})
     assert all(run.finished() for run in runs)
     # The time of the second part alone would be a bad guess for the next seed.
     assert not (runs[0].folder / "seconds.json").exists() and (runs[1].folder / "seconds.json").exists()
+
+
+def is_there(process: int) -> bool:
+    path = Path(f"/proc/{process}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+STUBBORN = """
+import subprocess
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+(folder / "processes").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_second_signal_ends_at_once(plan: Plan, tmp_path: Path) -> None:
+    (run, _) = runs = plan()
+    signal_soon(run.folder / "processes", signal.SIGTERM, signal.SIGINT)
+    with pytest.raises(Stopped):
+        make_runs(runs, launcher(tmp_path, STUBBORN), {"plain": 1.0, "split": 1.0})
+    processes = [int(word) for word in (run.folder / "processes").read_text().split()]
+    end = time.monotonic() + 60
+    while any(map(is_there, processes)):  # torchrun's ranks, in groups of their own, end too
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_run_made_by_another_process_is_named_before_anything_starts(plan: Plan, tmp_path: Path) -> None:
+    runs = plan()
+    check_free(runs)
+    assert not runs[0].folder.exists()
+    runs[0].folder.mkdir(parents=True)
+    with locked(runs[0].folder):
+        named = rf"plain/seed0: process {os.getpid()} on .* is working in it"
+        with pytest.raises(UserError, match=named):
+            check_free(runs)
+        with pytest.raises(UserError, match=named):
+            make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})
+        assert not (runs[0].folder / "config.yaml").exists()
+        check_free(runs[1:])
+    with locked(runs[1].results.parent), pytest.raises(UserError, match=r"split/seed0/test: process"):
+        check_free(runs)
+    make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})
+    with locked(runs[0].folder):  # its checkpoint is being looked at; there is nothing left to do in it
+        check_free(runs)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from samsod.experiments.plan import plan_runs, read_table
+from samsod.experiments.runner import Launcher, make_runs
+table, tools, output = map(Path, sys.argv[1:])
+make_runs(plan_runs(read_table(table), table, [], [], [0], output), Launcher(tools), {"plain": 1.0, "split": 1.0})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the run goes on")
+def test_runs_end_when_the_runner_is_killed(plan: Plan, tmp_path: Path, table_file: Path) -> None:
+    tools = launcher(tmp_path, "time.sleep(600)").tools
+    runner = subprocess.Popen([sys.executable, "-c", DRIVER, table_file, tools, tmp_path / "runs"], cwd=ROOT)
+    end = time.monotonic() + 120
+    while not calls(tmp_path):
+        assert runner.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    runner.kill()
+    runner.wait()
+    while plan()[0].state() != "goes on from step 1":  # asked to save, as by any other signal
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_run_stopped_by_somebody_else_is_not_finished(plan: Plan, tmp_path: Path) -> None:
@@ -152,6 +240,9 @@ def test_a_run_stopped_by_somebody_else_is_not_finished(plan: Plan, tmp_path: Pa
 
 def test_shares_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert launcher(tmp_path).environment(0) == {}  # the user's own number stays
+    monkeypatch.delenv("OMP_NUM_THREADS")
     cores = len(os.sched_getaffinity(0))
     assert launcher(tmp_path, jobs=cores).environment(0) == {"OMP_NUM_THREADS": "1"}
     pair = launcher(tmp_path, jobs=2, ranks=2, gpus=4)

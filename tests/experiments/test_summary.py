@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
-from samsod.experiments.summary import make_table, measured_row, table_rows
+from samsod.experiments.summary import make_table, measured_row, other_maps, table_rows
+from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
 
@@ -34,7 +35,8 @@ def paper_table(tmp_path: Path, table_file: Path) -> tuple[TableConfig, list[Run
     table = TableConfig("Table I", "table1", rows=[RowConfig("plain", "mine", "plain.yaml", "SAMSOD-large")])
     runs = plan_runs(table, table_file, [], [], (0,), tmp_path / "runs")
     figures = {"S": 0.93, "maxF": 0.9, "maxE": 0.95, "MAE": 0.02}
-    leave_results(runs[0], {"VT821": figures | {"images": 821}, "mine": figures | {"images": 12}})
+    sets = {"VT821": 821, "mine": 12, "Overall": 833}
+    leave_results(runs[0], {name: figures | {"images": images} for name, images in sets.items()})
     cost = {"params": 5e6, "macs_fvcore": 2.5e9, "fps": 10.0, "peak_memory_gib": 0.5}
     runs[0].cost.write_text(json.dumps(cost))
     return table, runs
@@ -46,11 +48,13 @@ def test_the_papers_row_and_the_difference(paper_table: tuple[TableConfig, list[
     assert (mine.method, paper.method, minus.method) == ("mine", "SAMSOD-large", "difference")
     assert paper.reported and paper.scores["VT821"]["S"] == 0.924
     assert minus.scores["VT821"]["S"] == pytest.approx(0.93 - 0.924)
+    # The paper's mean is over other sets, for whichever rows it is shown.
+    everyone = table_rows(table, runs, [], all_reported=True)
+    assert all(set(row.scores) == {"VT821"} for row in everyone if row.reported or row.signed)
     assert mine.cost == {"params_M": 5.0, "flops_G": 2.5, "fps": 10.0, "memory_GiB": 0.5}
     assert minus.cost["params_M"] == pytest.approx(5 - 224.1)
     text = make_table(table, runs, [], all_reported=False).text()
     assert "SAMSOD-large (reported)" in text and "+0.0060" in text
-    everyone = table_rows(table, runs, [], all_reported=True)
     assert [row.method for row in everyone[:2]] == ["TNet", "HRTransNet"] and everyone[-3].method == "mine"
     assert sum(row.method == "SAMSOD-large" for row in everyone) == 1
 
@@ -61,3 +65,15 @@ def test_sets_the_paper_does_not_have(plan: Plan, table_file: Path) -> None:
         leave_results(run, {"pairs": {"S": 0.5, "images": 12}})
     table = TableConfig("x", "table3", rows=[RowConfig("plain", "mine", "plain.yaml", "VA, RGB-T")])
     assert [row.method for row in table_rows(table, runs[:1], [], all_reported=True)] == ["mine"]
+
+
+def test_maps_of_other_methods_for_the_pairs_that_are_tested(plan: Plan, tmp_path: Path, pairs_folder: Path) -> None:
+    (tmp_path / "some.txt").write_text("004\n002\n")
+    run = plan(f"data.test.0.list_file={tmp_path / 'some.txt'}")[0]
+    (maps,) = other_maps(run, [f"exact={pairs_folder / 'GT'}"])  # maps of images that are not tested may be there
+    assert (maps.method, maps.dataset) == ("exact", "pairs") and [pair.stem for pair in maps.pairs] == ["004", "002"]
+    (pairs_folder / "RGB" / "003.png").write_bytes(b"no image")
+    (maps,) = other_maps(plan("data.skip_bad=true")[0], [f"exact={pairs_folder / 'GT'}"])
+    assert len(maps.pairs) == 11 and "003" not in {pair.stem for pair in maps.pairs}
+    with pytest.raises(UserError, match="nowhere: no such folder; expected the maps of other"):
+        other_maps(run, [f"other={tmp_path / 'nowhere'}"])

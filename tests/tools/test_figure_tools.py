@@ -51,11 +51,14 @@ def test_plot_log(tmp_path: Path, tool: Tool) -> None:
     assert tool("plot_log", f"with supervision={run}", "--figure", "loss", "--theme", "dark", "--output", dark)[0] == 0
     assert read_rgb(dark)[0, 0].max() < 40 and read_rgb(run / "ratio.png")[0, 0].min() == 255
     alone = write_run(tmp_path / "alone", 20, {"rgb_adapter": ("rgb",), "decoder": ("rgb",)})
-    fault(tool("plot_log", alone, "--figure", "ratio"), "alone: no ratio, has no thermal_adapter")
+    fault(tool("plot_log", alone, "--figure", "ratio"), "alone: no ratio, has the adapters of one")
     fault(tool("plot_log", f"a={run}", f"a={alone}"), "a is", "already; give each a name")
     fault(tool("plot_log", tmp_path / "nowhere"), "metrics.jsonl: no such file")
     fault(tool("plot_log", run, "--output", tmp_path / "a.gif"), "a.gif", ".png, .pdf, .svg")
     fault(tool("plot_log", run, "--figure", "cosine"), "invalid choice: 'cosine'")
+    fault(tool("plot_log", run, "--figure", "loss", "--ratio", "rgb/thermal"), "--ratio is for --figure ratio")
+    fault(tool("plot_log", run, "--ratio", "rgb"), "no ratio 'rgb' is logged", "known: rgb/thermal")
+    fault(tool("plot_log", run, "--metric", "maxG"), "no metric is called 'maxG' (did you mean 'maxF'?)")
     assert not (tmp_path / "a.gif").exists()
 
 

@@ -134,6 +134,22 @@ def whole_set(found: FoundSet) -> PairSet:
     return found.whole
 
 
+def pairs_id(sets: Sequence[PairSet]) -> str:
+    """What identifies the pairs of sets, wherever they lie: the stems and the sizes of their files, in order.
+
+    Raises:
+        UserError: A file is not there any more.
+    """
+    digest = hashlib.sha256()
+    for pair in (pair for found in sets for pair in found.pairs):
+        try:
+            sizes = {name: path.stat().st_size for name, path in pair.files.items()}
+        except OSError as error:
+            raise UserError(f"{error.filename}: {error.strerror}") from None
+        digest.update(f"{pair.stem} {sizes}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
 def hold_out(pairs: Sequence[Pair], share: float) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Divides the pairs by a hash of their stems, so that the same files are held out in every run.
 

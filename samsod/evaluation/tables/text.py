@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
+
+from samsod.utils.errors import UserError, nearest
 
 METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
 """Columns of a results table, in order; all but MAE are better when larger."""
 
 
+def check_metrics(names: Sequence[str]) -> None:
+    """Raises UserError for a name that is no column of a results table."""
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"no metric is called {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
+
+
 def is_better_when_smaller(metric: str) -> bool:
     """Errors are; all other metrics are better when larger."""
     return metric == "MAE"
+
+
+def best(metric: str, values: Iterable[float]) -> float:
+    """The best of a metric's values."""
+    return (min if is_better_when_smaller(metric) else max)(values)
 
 
 def with_arrow(metric: str) -> str:
