@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from samsod.config import ModelConfig
 from samsod.config.command_line import OneLineParser
 from samsod.utils.errors import UserError, run_main
 
@@ -15,7 +16,9 @@ def main() -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="folder with RGB, T and GT; default: generated scenes")
     parser.add_argument("--split", default="", choices=("train", "test"), help="part of --root, if it has parts")
-    parser.add_argument("--modalities", nargs="+", default=["rgb", "thermal"], metavar="NAME", help="images of --root")
+    parser.add_argument(
+        "--modalities", nargs="+", default=ModelConfig().modalities, metavar="NAME", help="images of --root"
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 352, 128], metavar="N", help="target sizes")
     parser.add_argument("--pairs", type=int, default=24, metavar="N", help="how many pairs, evenly chosen")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is taken")

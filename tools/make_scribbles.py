@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from samsod.config import ModelConfig
 from samsod.config.command_line import OneLineParser
 from samsod.utils.errors import UserError, run_main
 
@@ -18,7 +19,11 @@ def main() -> None:
         "--width", type=int, metavar="PX", help="of the strokes (default: a hundredth of the image's shorter side)"
     )
     parser.add_argument(
-        "--modalities", nargs="+", default=["rgb", "thermal"], metavar="NAME", help="of the images beside the masks"
+        "--modalities",
+        nargs="+",
+        default=ModelConfig().modalities,
+        metavar="NAME",
+        help="of the images beside the masks",
     )
     args = parser.parse_args()
     if args.seed < 0:
@@ -38,7 +43,8 @@ def main() -> None:
     write_png(args.output / "scribbles.png", contact_sheet(rows, ("image", "truth")))
     print(f"{len(masks)} masks: {labelled:.2%} of the pixels labelled, {foreground:.2%} foreground")
     print(f"drawn: {args.output / 'scribbles.png'}")
-    print(f"in a config:\n  loss: {{name: scribble}}\n  data: {{holdout: 0, train: [{config}]}}")
+    model = f"model: {{modalities: [{', '.join(args.modalities)}]}}"
+    print(f"in a config:\n  {model}\n  loss: {{name: scribble}}\n  data: {{holdout: 0, train: [{config}]}}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from samsod.utils.errors import UserError, run_main
 def main() -> None:
     """Chooses the images, reads and scores every method's maps of them and draws the grid."""
     args = parse_arguments()
-    from samsod.config import load_config
+    from samsod.config import ModelConfig, load_config
     from samsod.config.data_schema import DataConfig, DatasetConfig
     from samsod.data.sources.catalog import find_set
     from samsod.drawing.choice import RULES, check_metrics, find_images
@@ -29,7 +29,7 @@ def main() -> None:
         sets = [find_set(item, data.root, args.modalities or config.model.modalities) for item in data.test]
     else:
         named = name_folders("--data", args.data)
-        data, modalities = DataConfig(), args.modalities or ["rgb", "thermal"]
+        data, modalities = DataConfig(), args.modalities or ModelConfig().modalities
         sets = [find_set(DatasetConfig(root=str(path), name=name), "", modalities) for name, path in named.items()]
     maps = find_method_maps(name_folders("--pred", args.pred), sets)
     if args.images:
@@ -50,7 +50,7 @@ def parse_arguments() -> Namespace:
     add = parser.add_argument
     add("--data", nargs="+", action="extend", metavar="NAME=DIR", help="a data set's folder, with RGB, T and GT in it")
     add("--config", metavar="FILE", help="or a run's config: its data.test")
-    add("--modalities", nargs="+", metavar="NAME", help="images to draw; default: rgb thermal, or the config's")
+    add("--modalities", nargs="+", metavar="NAME", help="images to draw; default: the config's, or a model's")
     add("--pred", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a method's saliency maps")
     add("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
     which = parser.add_mutually_exclusive_group(required=True)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samsod.config import ModelConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data import imagenet
 from samsod.data.augment import draw
@@ -122,7 +123,7 @@ def make_scenes(folder: Path, count: int) -> list[Pair]:
     """Generated pairs of 640×640 pixels, written below `folder`."""
     for index in range(count):
         write_scene(folder, f"{index:03d}", make_scene(0, 0, index, 640))
-    return list(find_set(DatasetConfig(root=str(folder)), "", ("rgb", "thermal")).pairs)
+    return list(find_set(DatasetConfig(root=str(folder)), "", ModelConfig().modalities).pairs)
 
 
 def enlarge(pairs: Sequence[Pair], folder: Path) -> list[Pair]:

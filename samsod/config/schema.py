@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import textwrap
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -292,21 +293,26 @@ def expand(path: str) -> str:
 
 def to_yaml(config: Any, docs: bool = False) -> str:
     """The config as YAML that `load_config` reads back to an equal one; with `docs` every key is explained."""
-    return "\n".join(_yaml_lines(config, docs, "")) + "\n"
+    return "\n".join(_yaml_lines(config, docs, "", set())) + "\n"
 
 
-def _yaml_lines(config: Any, docs: bool, indent: str) -> Iterator[str]:
+def _yaml_lines(config: Any, docs: bool, indent: str, explained: set[type]) -> Iterator[str]:
     notes = _field_docs(type(config)) if docs else {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if item.name in notes:
-            yield f"{indent}# {notes[item.name]}"
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if name in notes:
+            yield f"{indent}# {notes[name]}"
         if dataclasses.is_dataclass(value):
-            yield f"{indent}{item.name}:"
-            yield from _yaml_lines(value, docs, indent + "  ")
-        else:
-            # JSON is YAML, and its quoted strings cannot be taken for numbers.
-            yield f"{indent}{item.name}: {json.dumps(value, default=dataclasses.asdict)}"
+            yield f"{indent}{name}:"
+            yield from _yaml_lines(value, docs, indent + "  ", explained)
+            continue
+        (*_, entry) = typing.get_args(hint) or (None,)
+        if docs and dataclasses.is_dataclass(entry) and entry not in explained:
+            explained.add(typing.cast(type, entry))
+            notes_below = _field_docs(typing.cast(type, entry)).items()
+            yield from (f"{indent}#   each with {key}: {note}" for key, note in notes_below)
+        # JSON is YAML, and its quoted strings cannot be taken for numbers.
+        yield f"{indent}{name}: {json.dumps(value, default=dataclasses.asdict)}"
 
 
 def _field_docs(kind: type) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from samsod.config import Config, ModelConfig, load_config, to_yaml
-from samsod.config.data_schema import DatasetConfig
+from samsod.config.data_schema import DatasetConfig, ModalityConfig
 from samsod.utils.errors import UserError
 from tests.places import ROOT
 
@@ -215,3 +215,45 @@ def test_modalities_are_distinct_names(tmp_path: Path, value: str, message: str)
     assert load_config(write(tmp_path, "model: {modalities: [polar_90]}")).model.modalities == ["polar_90"]
     with pytest.raises(UserError, match=rf"command line: model\.modalities: .*{message}"):
         load_config(write(tmp_path, ""), [f"model.modalities={value}"])
+
+
+def test_modalities_have_settings_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "model: {modalities: [rgb, thermal, polar]}\ndata: {modalities: {thermal: {invert: true}}}")
+    config = load_config(path, ["data.modalities.thermal.scale=fixed", "data.modalities.polar.missing=0"])
+    expected = {"thermal": ModalityConfig(invert=True, scale="fixed"), "polar": ModalityConfig(missing=0)}
+    assert config.data.modalities == expected
+    assert load_config(write(tmp_path, to_yaml(config), "printed.yaml")) == config
+    folders = ["data.train=[{root: r}]", "data.train.0.folders.thermal=D"]
+    assert load_config(path, folders).data.train == [DatasetConfig(root="r", folders={"thermal": "D"})]
+
+
+def test_faults_in_settings_by_name_are_named(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+        data:
+          modalities:
+            themal: {}
+            rgb: {invrt: true}
+            thermal: {range: [3, 1], scale: fixed, over_exposure: 2}
+          train: [{folders: {rgb: 7}}]
+        """,
+    )
+    assert faults(path, "data.modalities.depth=fixed", "data.augment.over_exposure=1") == [
+        f"{path}:5: data.modalities.rgb.invrt: unknown key (did you mean 'data.modalities.rgb.invert'?)",
+        f"{path}:6: data.modalities.thermal.range: expected [low, high] with low < high, found [3.0, 1.0]",
+        f"{path}:6: data.modalities.thermal.over_exposure: expected a probability between 0 and 1, found 2.0",
+        "command line: data.modalities.depth: expected a mapping, found 'fixed'",
+        f"{path}:7: data.train.0.folders.rgb: expected text, found 7",
+        "command line: data.augment.over_exposure: unknown key (did you mean 'data.modalities.NAME.over_exposure'?)",
+    ]
+    path = write(tmp_path, "data:\n  modalities:\n    themal: {}")
+    assert faults(path, "data.modalities.depth.invert=true") == [
+        f"{path}:3: data.modalities.themal: not in model.modalities, rgb, thermal (did you mean 'thermal'?)",
+        "command line: data.modalities.depth: not in model.modalities, rgb, thermal",
+    ]
+
+
+def test_the_printed_help_explains_entries_once() -> None:
+    text = to_yaml(Config(), docs=True)
+    assert text.count("#   each with invert: swap dark and bright") == text.count("each with list_file: ") == 1

@@ -80,11 +80,33 @@ def test_cached_samples_are_the_same(root: Path, tmp_path: Path, where: str, mon
         assert torch.equal(cached[SampleKey(9, index)]["rgb"], expected[index])
 
 
-def test_single_channels_and_colours_come_back(root: Path, tmp_path: Path, make_set: MakeSet) -> None:
-    rgb = root / "RGB"
-    shutil.copy(rgb / "a.jpg", root / "T" / "a.jpg")  # a thermal image in colour among grey ones
-    (root / "T" / "a.png").unlink()
-    assert_same(dataset(root, "none", tmp_path), dataset(root, "disk", tmp_path / "cache"))
+@pytest.mark.parametrize("names", [("rgb",), ("rgb", "thermal"), ("thermal", "depth", "rgb")])
+def test_grey_and_colour_of_any_modalities_come_back(
+    tmp_path: Path, make_set: MakeSet, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_set(tmp_path / "set", "abcdef", height=40, width=56)
+    make_set(root, "abcdef", folders=("RGB", "D", "GT"), height=40, width=56)
+    for stem, one, other in (("a", "RGB", "T"), ("b", "T", "RGB"), ("c", "RGB", "D")):  # colour among grey, and grey
+        (path,) = (root / other).glob(f"{stem}.*")
+        path.unlink()
+        (source,) = (root / one).glob(f"{stem}.*")
+        shutil.copy(source, root / other / source.name)
+    settings = {name: ModalityConfig(over_exposure=0.5, crossover=0.5) for name in names}
+    plain, cached = (
+        PairDataset(
+            [find_set(DatasetConfig(root=str(root)), "", names)],
+            SIZE,
+            DataConfig(cache=where, cache_dir=str(tmp_path), augment=CHANGES, modalities=settings),
+            True,
+            0,
+        )
+        for where in ("none", "disk")
+    )
+    cached.use_cache()
+    assert_same(plain, cached)
+    expected = [plain[SampleKey(9, index)] for index in range(6)]
+    forget_files(cached, monkeypatch)
+    assert all(torch.equal(cached[SampleKey(9, i)][name], expected[i][name]) for i in range(6) for name in names)
 
 
 def test_labelled_regions_are_cached_too(root: Path, tmp_path: Path) -> None:

@@ -121,6 +121,37 @@ def test_thermal_scale_reaches_the_reader(tmp_path: Path, make_set: MakeSet, wri
     ].max() == pytest.approx(25 / 255)
 
 
+def test_the_guide_is_the_reference_in_plain_colours(tmp_path: Path, make_set: MakeSet) -> None:
+    root = make_set(tmp_path, height=16, width=16)
+    assert "guide" not in dataset(root)[0]
+    data = DataConfig(augment=AugmentConfig(flip=True))
+    guided = PairDataset([open_set(root)], 16, data, True, 0, guide=True)
+    for epoch in range(4):
+        sample = guided[SampleKey(epoch, 0)]
+        colours = sample["rgb"].numpy() * IMAGENET[1] + IMAGENET[0]
+        assert sample["guide"].dtype == torch.float32 and np.allclose(sample["guide"].numpy(), colours, atol=1e-6)
+    turned = find_set(DatasetConfig(root=str(root)), "", ["thermal", "rgb"])
+    sample = PairDataset([turned], 16, DataConfig(), False, 0, guide=True)[0]
+    assert list(sample) == ["thermal", "rgb", "ground_truth", "guide", "index"]
+    assert torch.equal(sample["guide"], sample["thermal"])
+
+
+def test_names_decide_what_is_usual_and_settings_win(tmp_path: Path, make_set: MakeSet, write_image: Write) -> None:
+    wide = np.random.default_rng(0).integers(300, 40000, (8, 8, 3)).astype(np.uint16)
+    make_set(tmp_path, "a", height=8, width=8)
+    for folder in ("RGB", "Polar"):
+        (tmp_path / folder / "a.jpg").unlink(missing_ok=True)
+        write_image(tmp_path / folder / "a.png", wide)
+    pairs = [find_set(DatasetConfig(root=str(tmp_path)), "", ["rgb", "polar"])]
+    usual = PairDataset(pairs, 8, DataConfig(), False, 0)[0]
+    cut = torch.from_numpy((wide >> 8).transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    assert np.allclose(usual["rgb"].numpy(), (cut.numpy() - IMAGENET[0]) / IMAGENET[1], atol=1e-5)
+    assert (usual["polar"].min(), usual["polar"].max()) == (0, 1)  # stretched and scaled only
+    settings = {"rgb": ModalityConfig(normalize=False), "polar": ModalityConfig(scale="cut")}
+    own = PairDataset(pairs, 8, DataConfig(modalities=settings), False, 0)[0]
+    assert all(torch.allclose(own[name], cut) for name in settings)
+
+
 @pytest.mark.parametrize(("folder", "file"), [("T", "a.png"), ("GT", "a.png")])
 def test_sizes_that_differ(
     tmp_path: Path, make_set: MakeSet, write_image: Write, one_line: OneLine, folder: str, file: str

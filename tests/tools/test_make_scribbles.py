@@ -10,7 +10,6 @@ import pytest
 
 from samsod.config import load_config
 from samsod.data.sources.catalog import find_set
-from tests.conftest import RGBT
 from tests.places import ROOT
 
 SCRIPT = ROOT / "tools" / "make_scribbles.py"
@@ -23,12 +22,14 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_it_prints_can_be_pasted_into_a_config(tmp_path: Path, pairs_folder: Path) -> None:
-    done = run("--gt", pairs_folder / "GT", "--output", tmp_path / "out", "--seed", 1, "--width", 2)
+    places = ("--gt", pairs_folder / "GT", "--output", tmp_path / "out")
+    done = run(*places, "--seed", 1, "--width", 2, "--modalities", "rgb")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("12 masks: ") and (tmp_path / "out" / "scribbles.png").is_file()
     (tmp_path / "printed.yaml").write_text(done.stdout[done.stdout.index("in a config:\n") :].split("\n", 1)[1])
     config = load_config(tmp_path / "printed.yaml")
-    pairs = find_set(config.data.train[0], config.data.root, RGBT)
+    pairs = find_set(config.data.train[0], config.data.root, config.model.modalities)
+    assert config.model.modalities == ["rgb"] and list(pairs.pairs[0].images) == ["rgb"]
     assert config.loss.name == "scribble" and pairs.partial_labels and len(pairs.pairs) == 12
     again = run("--gt", pairs_folder / "GT", "--output", tmp_path / "out")
     assert again.returncode == 2 and len(again.stderr.splitlines()) == 1 and "exists" in again.stderr

@@ -97,7 +97,12 @@ FAMILIES: Mapping[str, Family] = _by_name(
             {"train": 1500, "test": 362},
             _RGBD,
         ),
-        Family("vdt2048", ("VDT-2048", "VDT", "VDT2048 dataset"), {"train": 1048, "test": 1000}, tuple(MODALITIES)),
+        Family(
+            "vdt2048",
+            ("VDT-2048", "VDT", "VDT2048 dataset", "VDT dataset"),
+            {"train": 1048, "test": 1000},
+            tuple(MODALITIES),
+        ),
     )
 )
 
