@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +12,28 @@ import numpy as np
 import pytest
 import torch
 
+import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.evaluation.contact_sheet import write_png
+from samsod.utils.machine import cores
 
-torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
+torch.set_num_threads(min(2, cores()))
 
 SIZE = 64
 RGBT = ("rgb", "thermal")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 128 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(["mount", *options], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.fixture

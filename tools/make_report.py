@@ -23,11 +23,11 @@ def main() -> None:
     from samsod.drawing.run_files import open_run
     from samsod.drawing.run_report import run_report
     from samsod.evaluation.maps.results import open_cache
-    from samsod.utils.files import check_writable, write_text
+    from samsod.utils.files import check_file_writable, write_text
 
     path = args.output or args.run / "report.html"
+    check_file_writable(path)
     run = open_run(args.run, args.test)
-    check_writable(path.parent)
     page = run_report(run, args.images, open_cache(None))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)

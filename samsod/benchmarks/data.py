@@ -36,6 +36,7 @@ from samsod.data.synthetic.demo_set import encoded, write_scene
 from samsod.data.synthetic.scenes import make_scene
 from samsod.data.transforms import Factors
 from samsod.utils.errors import UserError
+from samsod.utils.files import write_bytes
 from samsod.utils.progress import progress
 
 LARGE = (1280, 960)  # width and height
@@ -284,7 +285,7 @@ def _write_large(image: Bytes, source: Path, folder: Path, name: str) -> Path:
     path = folder / f"{source.stem}_{name}{source.suffix.lower()}"
     method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
     enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)
-    path.write_bytes(encoded(path.suffix, as_bytes(enlarged)))
+    write_bytes(path, encoded(path.suffix, as_bytes(enlarged)))
     return path
 
 

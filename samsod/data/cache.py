@@ -29,6 +29,7 @@ import numpy.typing as npt
 from samsod.config.data_schema import DataConfig
 from samsod.utils import distributed
 from samsod.utils.errors import UserError, about, shown
+from samsod.utils.files import cache_folder, expanded
 
 Slot = npt.NDArray[np.uint8]
 
@@ -55,15 +56,10 @@ def open_cache(data: DataConfig, content: str, samples: int, length: int) -> Slo
         raise UserError(f"data.cache_gib: {data.cache_gib} GiB hold no sample of {length / 2**20:.1f} MiB")
     if data.cache == "disk":
         key = hashlib.sha256(f"{slots} {length} {content}".encode(errors="surrogateescape")).hexdigest()[:32]
-        folder = Path(data.cache_dir).expanduser() if data.cache_dir else default_folder()
+        folder = expanded(data.cache_dir) if data.cache_dir else cache_folder()
         _make_room(folder / f"samsod-{key}.cache", slots * (length + _MARK), most)
         return SlotFile(folder / f"samsod-{key}.cache", slots, length)
     return _shared_by_ranks(slots, length)
-
-
-def default_folder() -> Path:
-    """Samsod in the user's cache folder (XDG)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samsod"
 
 
 class SlotFile:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from samsod.utils.errors import UserError, nearest
-from samsod.utils.files import check_writable, written_whole
+from samsod.utils.files import check_file_writable, write_bytes
 
 COLUMN, PAGE = 3.5, 7.16
 """Widths of one column and of a two-column page of IEEE journals, in inches; fonts are sized for them."""
@@ -92,7 +92,7 @@ def check_picture(path: Path) -> None:
             f"{path}: cannot draw a {path.suffix or 'file without ending'}{nearest(path.suffix.lower(), ENDINGS)}; "
             f"expected {', '.join(ENDINGS)}"
         )
-    check_writable(path.parent)
+    check_file_writable(path)
     import_matplotlib()
 
 
@@ -131,16 +131,13 @@ def save_figure(figure: Any, path: Path) -> None:
     """Writes a figure as its ending says (.png, .pdf, .svg), whole or not at all; makes the folder.
 
     Raises:
-        UserError: The ending is unknown or the file cannot be written.
+        UserError: The ending is unknown, or see `check_file_writable`.
+        OSError: The disk is full.
     """
     check_picture(path)
     data = figure_bytes(figure, path.suffix.lower().removeprefix("."))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:
-            partial.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, data)
 
 
 def figure_bytes(figure: Any, kind: str) -> bytes:

@@ -50,7 +50,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     except OSError as error:
         before = newest(path.parent)
         kept = f"the previous checkpoint {before} is intact" if before else "there is no previous checkpoint"
-        raise OSError(f"{path}: not saved: {error.strerror or error}; {kept}") from error
+        raise OSError(error.errno, f"not saved: {error.strerror or error}; {kept}", str(path)) from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from samsod.utils import distributed
-from samsod.utils.files import write_text
+from samsod.utils.files import append_text, write_text
 from samsod.utils.trees import flat
 
 
@@ -39,14 +39,12 @@ class RunLog:
     def note(self, text: str) -> None:
         """Appends a line, with the time, to log.txt alone."""
         if self.folder:
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            append_text(self.folder / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def row(self, values: dict[str, Any]) -> None:
         """Appends one JSON object to metrics.jsonl; figures that are not finite become null."""
         if self.folder:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+            append_text(self.folder / "metrics.jsonl", json.dumps(_finite(values), allow_nan=False) + "\n")
         if self._board:
             for name, value in flat(values).items():
                 if isinstance(value, (int, float)) and name != "step":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.utils.files import written_whole
+from samsod.utils.files import write_bytes
 
 CELL_HEIGHT = 128
 GAP = 6
@@ -40,8 +40,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """Writes an image, `[H,W]` grey or `[H,W,3]` RGB uint8, whole or not at all."""
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", ordered)
-    with written_whole(path) as partial:
-        partial.write_bytes(data.tobytes())
+    write_bytes(path, data.data)
 
 
 def _cell_width(images: Sequence[np.ndarray | None]) -> int:

@@ -22,35 +22,116 @@ LOCK = ".lock"
 
 
 @contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Gives errors of the system that name no file, as a full disk's do, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; the file gets its own name when the block ends, and is gone if it fails."""
+    """A name beside `path` to write to; the file gets its own name when the block ends, and is gone if it fails.
+
+    Raises:
+        OSError: It cannot be written; the error names `path`.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with named(path):
+            yield partial
+            partial.replace(path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file, UTF-8, whole or not at all; what is no text in it, as in odd names of files, is escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file whole or not at all."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds to the end of a text file, as `write_text` writes one."""
+    with named(path), path.open("ab") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def check_writable(folder: str | Path) -> None:
     """Refuses a folder that could not be made or written to, without making it.
 
     Raises:
-        UserError: It, or the nearest folder above it that exists, is a file or write-protected.
+        UserError: It, or the nearest folder above it that exists, is a file, a link that leads nowhere or cannot be
+            written to.
     """
-    place = Path(folder).absolute()
-    while not place.exists():
-        place = place.parent
+    place = _nearest_that_exists(Path(folder))
     if not place.is_dir():
         raise UserError(f"{folder}: {place} is a file, expected a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: cannot write to {place}")
+    try:
+        with tempfile.TemporaryFile(dir=place):  # asks the file system; rights alone say little to root or over NFS
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write to {place}: {error.strerror}") from None
+
+
+def check_file_writable(path: Path) -> None:
+    """Refuses a file that could not be written, without making it or its folder.
+
+    Raises:
+        UserError: See `check_writable`; or something else than a file has its name.
+    """
+    check_writable(path.parent)
+    if _nearest_that_exists(path) == path.absolute() and not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; expected the name of a file")
+
+
+def _nearest_that_exists(path: Path) -> Path:
+    place = path.absolute()
+    while True:
+        try:
+            place.stat()
+            return place
+        except (FileNotFoundError, NotADirectoryError):
+            if place.is_symlink():
+                raise UserError(f"{path}: {place} is a link to {os.readlink(place)}, which is not there") from None
+            place = place.parent
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` resolved, which no shell does after an equals sign.
+
+    Raises:
+        UserError: There is no such user, or nobody knows this one's home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: it is not known which folder ~ stands for; write it out") from None
+
+
+def cache_folder() -> Path:
+    """`samsod` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache; without a home, in that of temporary files."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # the XDG specification has relative paths ignored
+        return Path(base) / "samsod"
+    try:
+        return Path.home() / ".cache" / "samsod"
+    except (RuntimeError, KeyError):
+        return Path(tempfile.gettempdir()) / f"samsod-{os.getuid()}"
 
 
 @contextmanager
@@ -80,9 +161,9 @@ def locked(folder: Path) -> Iterator[None]:
             raise UserError(f"{folder}: {holder} is working in it; wait for it, or choose another folder") from None
         except OSError as error:
             print(f"note: {path}: this file system cannot lock ({error.strerror})", file=sys.stderr, flush=True)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with suppress(OSError):  # a full disk; whoever finds the lock need not know whose it is
+            file.truncate(0)
+            os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
 
 

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
 import importlib
+import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, code_digest, locked, temporary_folder, write_text, written_whole
+from samsod.utils.files import (
+    append_text,
+    cache_folder,
+    check_file_writable,
+    check_writable,
+    code_digest,
+    locked,
+    temporary_folder,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -32,6 +45,73 @@ def test_folders_that_cannot_be_written_are_refused_without_making_them(tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         check_writable(tmp_path / "file" / "deeper")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (tmp_path / "link", tmp_path / "link" / "deeper"):
+        with pytest.raises(UserError, match=rf"^{place}: {tmp_path}/link is a link to nowhere, which is not there$"):
+            check_writable(place)
+    with pytest.raises(UserError, match="loop/deeper: Too many levels of symbolic links"):
+        check_writable(tmp_path / "loop" / "deeper")
+    with pytest.raises(UserError, match="File name too long"):
+        check_writable(tmp_path / ("x" * 300))
+    with pytest.raises(UserError, match="cannot write to /proc"):  # whatever the rights say
+        check_writable("/proc/samsod/run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "loop"]
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    for path in (tmp_path / "old", tmp_path / "new" / "file"):
+        check_file_writable(path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, fault in (("folder", "is a folder"), ("link", "is a link to nowhere"), ("old/file", "is a file")):
+        with pytest.raises(UserError, match=fault):
+            check_file_writable(tmp_path / name)
+    with pytest.raises(UserError, match="/dev/null: is no regular file"):  # it would be replaced by one
+        check_file_writable(Path("/dev/null"))
+
+
+def test_a_full_disk_is_named_with_the_file(small_disk: Path) -> None:
+    write_text(small_disk / "a", "old")
+    for write in (write_text, append_text):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write(small_disk / "a", "x" * 200_000)
+        assert (caught.value.filename, caught.value.filename2) == (str(small_disk / "a"), None)
+    with pytest.raises(OSError, match="No space left") as caught, written_whole(small_disk / "b") as partial:
+        partial.write_bytes(b"x" * 200_000)
+    assert caught.value.filename == str(small_disk / "b")
+    assert [path.name for path in small_disk.iterdir()] == ["a"]
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text(tmp_path / "nowhere" / "a", "text")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a")
+
+
+def test_names_that_are_no_text_are_escaped_in_files(tmp_path: Path) -> None:
+    for _ in range(2):
+        append_text(tmp_path / "log", "a\udcff é\n")
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "a\\udcff é\n" * 2
+
+
+def test_the_cache_folder_follows_xdg_and_needs_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value, base in (
+        (str(tmp_path / "x"), tmp_path / "x"),
+        ("relative", tmp_path / ".cache"),
+        ("", tmp_path / ".cache"),
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder() == base / "samsod"
+
+    def unknown(_: object) -> pwd.struct_passwd:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert cache_folder() == Path(tempfile.gettempdir()) / f"samsod-{os.getuid()}"
 
 
 HOLD = """

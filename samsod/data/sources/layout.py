@@ -16,6 +16,7 @@ from samsod.data.sources.families import Family
 from samsod.data.sources.folders import children, enumerated, folder_key, what_is_in
 from samsod.data.sources.modalities import MODALITIES, Role
 from samsod.utils.errors import UserError, nearest
+from samsod.utils.files import expanded
 
 # Written as `folder_key` writes them.
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +48,7 @@ class Wanted(NamedTuple):
     def folder(self, role: str) -> Path:
         """The folder the config names, or the empty path."""
         named = {"ground_truth": self.config.ground_truth, "labelled": self.config.labelled, **self.config.folders}
-        return Path(named.get(role, "")).expanduser()
+        return expanded(named.get(role, ""))
 
     def says_where(self, role: str) -> bool:
         """Whether the config says by a full path where the folder is."""
@@ -107,7 +108,7 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
     """Where the set may lie; at least one place."""
     config, family = wanted.config, wanted.family
     if config.root:
-        root = Path(config.root).expanduser()
+        root = expanded(config.root)
         if not root.is_dir():
             raise Absent(f"{config.family}: no such folder: {root}")
         return [root]
@@ -116,7 +117,7 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
     if not family.folders:
         held = [f"{role.called}s" for role in wanted.roles.values()]
         raise Absent(f"{config.family}: set root to the folder that holds those of the {enumerated(held)}")
-    parent = Path(data_root).expanduser()
+    parent = expanded(data_root)
     if not parent.is_dir():
         raise Absent(f"{config.family}: data.root is no folder: {parent}")
     places = list(_under(parent, wanted))

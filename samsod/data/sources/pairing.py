@@ -13,6 +13,7 @@ from samsod.data.sources.folders import ENDINGS, images_by_stem, some_of
 from samsod.data.sources.layout import Layout
 from samsod.data.sources.modalities import Role
 from samsod.utils.errors import UserError
+from samsod.utils.files import expanded
 
 Files = Mapping[str, Path]
 
@@ -92,7 +93,7 @@ def summarise(unmatched: Sequence[Unmatched]) -> Iterator[str]:
 
 
 def _list_path(list_file: str, root: Path) -> Path:
-    path = next((p for p in (Path(list_file).expanduser(), root / list_file) if p.is_file()), None)
+    path = next((p for p in (expanded(list_file), root / list_file) if p.is_file()), None)
     if path is None:
         raise UserError(f"{list_file}: no such list file, here or in {root}")
     return path

@@ -14,7 +14,7 @@ import numpy as np
 from samsod.data.decoding.images import cv2
 from samsod.data.synthetic.scenes import VERSION, Bytes, Scene, make_scene
 from samsod.utils.errors import UserError
-from samsod.utils.files import temporary_folder
+from samsod.utils.files import check_writable, temporary_folder, write_bytes, write_text
 
 SPLITS = ("Train", "Test")
 FILES = {"rgb": ("RGB", ".jpg"), "depth": ("D", ".png"), "thermal": ("T", ".jpg")}
@@ -41,7 +41,7 @@ def write_scene(folder: Path, stem: str, scene: Scene) -> None:
             image = np.repeat(image[..., None], 3, axis=2)
         path = folder / place / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(suffix, np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image)))
+        write_bytes(path, encoded(suffix, np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image)))
 
 
 def write_set(root: Path, counts: tuple[int, int], size: int, seed: int, modalities: Sequence[str] = DEFAULT) -> None:
@@ -74,9 +74,7 @@ def install(made: Path, output: Path, parameters: dict[str, Any]) -> None:
         (output / RECORD).unlink(missing_ok=True)
         target.rename(spare)
     made.rename(target)
-    record = made.parent / RECORD
-    record.write_text(json.dumps(parameters) + "\n", encoding="utf-8")
-    record.replace(output / RECORD)
+    write_text(output / RECORD, json.dumps(parameters) + "\n")
 
 
 def make_set(
@@ -100,12 +98,10 @@ def make_set(
             print(f"{target} already holds this set")
             return
         raise UserError(f"{target} exists and is not this set: choose another --output, or use --force")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(output, ".demo_set-") as temporary:
-            made = temporary / "VT5000"
-            write_set(made, counts, size, seed, modalities)
-            install(made, output, parameters)
-    except OSError as error:
-        raise UserError(f"--output {output}: {error}") from error
+    check_writable(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(output, ".demo_set-") as temporary:
+        made = temporary / "VT5000"
+        write_set(made, counts, size, seed, modalities)
+        install(made, output, parameters)
     print(f"{target}: {counts[0]} training and {counts[1]} test scenes of {size} x {size} px, seed {seed}")

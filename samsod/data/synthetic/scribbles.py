@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from samsod.data.sources.catalog import Pair, look_up
 from samsod.data.sources.folders import images_by_stem
 from samsod.data.synthetic.strokes import Stroke, region_strokes
 from samsod.utils.errors import UserError
-from samsod.utils.files import temporary_folder
+from samsod.utils.files import check_writable, temporary_folder, write_bytes
 
 FOREGROUND, LABELLED = "foreground", "labelled"
 SPECK = 0.02  # parts of the object smaller than this share of its largest are passed over
@@ -93,17 +94,15 @@ def make_scribbles(masks: Iterable[Path], output: Path, seed: int, width: int | 
     """
     targets = [output / name for name in (FOREGROUND, LABELLED)]
     for target in targets:
-        if target.exists():
+        if os.path.lexists(target):
             raise UserError(f"{target} exists: delete it, or choose another --output")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(output, ".scribbles-") as temporary:
-            made = [temporary / target.name for target in targets]
-            shares = _write(masks, made, seed, width)
-            for folder, target in zip(made, targets, strict=True):
-                folder.rename(target)
-    except OSError as error:
-        raise UserError(f"--output {output}: {error}") from error
+    check_writable(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(output, ".scribbles-") as temporary:
+        made = [temporary / target.name for target in targets]
+        shares = _write(masks, made, seed, width)
+        for folder, target in zip(made, targets, strict=True):
+            folder.rename(target)
     return shares
 
 
@@ -140,21 +139,22 @@ def overlays(mask: Path, output: Path, pairs: Mapping[str, Pair]) -> tuple[Bytes
 
 
 def _write(masks: Iterable[Path], folders: Sequence[Path], seed: int, width: int | None) -> tuple[float, float]:
-    faults, shares = [], []
+    faults: list[str] = []
+    shares = []
     for folder in folders:
         folder.mkdir()
     for path in masks:
         try:
             scribbles = scribble_file(path, seed, width)
         except UserError as error:
-            faults.append(str(error))
+            faults += error.args
             continue
         shares.append([strokes.mean() for strokes in scribbles])
         for folder, strokes in zip(folders, scribbles, strict=True):
             _, data = cv2.imencode(".png", strokes.astype(np.uint8) * np.uint8(255))
-            (folder / f"{path.stem}.png").write_bytes(data.tobytes())
+            write_bytes(folder / f"{path.stem}.png", data.data)
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     foreground, labelled = np.mean(shares, axis=0).tolist()
     return foreground, labelled
 

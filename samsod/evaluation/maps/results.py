@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
+from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
 from samsod.evaluation.metrics.saliency import SaliencyMetrics, overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
 from samsod.utils.errors import UserError
-from samsod.utils.files import write_text
+from samsod.utils.files import cache_folder, write_text
 
 OVERALL = "Overall"
 """What the mean over several data sets is called, weighted by their numbers of images."""
@@ -49,7 +49,7 @@ def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
         else:
             folders[name] = Path(place)
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return folders
 
 
@@ -62,7 +62,7 @@ def open_cache(folder: Path | None) -> ScoreCache | None:
     if folder is not None:
         return ScoreCache(folder)
     try:
-        return ScoreCache(default_folder())
+        return ScoreCache(cache_folder() / "scores")
     except UserError as error:
         print(f"scores are not kept: {error}", file=sys.stderr)
         return None

@@ -106,13 +106,6 @@ class ScoreCache:
         return self._digests[truth]
 
 
-def default_folder() -> Path:
-    """`samsod/scores` in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "samsod" / "scores"
-
-
 def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 

@@ -119,5 +119,5 @@ def test_bad_masks_are_all_named_and_nothing_is_left(tmp_path: Path, write_image
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, write_image: Write) -> None:
     mask = write_image(tmp_path / "GT" / "one.png", scene().astype(np.uint8) * np.uint8(255))
-    with pytest.raises(UserError, match="--output"):
+    with pytest.raises(UserError, match="is a file, expected a folder"):
         make_scribbles([mask], mask / "below", seed=0)

@@ -11,7 +11,7 @@ import pytest
 
 from samsod.evaluation.maps import score_cache
 from samsod.evaluation.maps import scoring as maps
-from samsod.evaluation.maps.score_cache import ScoreCache, default_folder
+from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, MapSet, find_maps, score_maps
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.errors import UserError
@@ -132,17 +132,6 @@ def test_a_cache_that_goes_away_costs_nothing_but_time(edges: list[MapSet], tmp_
     assert_all_same(score_maps(edges, cache=cache), score_maps(edges))
     with pytest.raises(UserError, match="is a file, expected a folder"):
         ScoreCache(tmp_path / "cache")
-
-
-def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for value, base in (
-        (str(tmp_path / "x"), tmp_path / "x"),
-        ("relative", tmp_path / ".cache"),
-        ("", tmp_path / ".cache"),
-    ):
-        monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert default_folder() == base / "samsod" / "scores"
 
 
 def test_all_figures_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
