@@ -53,7 +53,7 @@ def parsed() -> argparse.Namespace:
     if len(set(options.modalities)) < len(options.modalities):
         faults.append(f"--modalities {' '.join(options.modalities)}: expected each once")
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return options
 
 

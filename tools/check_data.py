@@ -53,7 +53,7 @@ def main() -> None:
             print(f"note: {note}")
     faults = faults_of(found, checked)
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def _collate(samples: list[Sample | BadSample]) -> Batch | BadSample:
 def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
     for batch in loader:
         if isinstance(batch, BadSample):
-            raise UserError(batch.message)
+            raise UserError(*batch.message.splitlines())
         yield batch
 
 

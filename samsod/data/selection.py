@@ -10,7 +10,7 @@ from samsod.config.data_schema import DatasetConfig
 from samsod.data.checking.check import CheckedSet, check_set
 from samsod.data.sources.catalog import FoundSet, PairSet, hold_out, look_up, whole_set
 from samsod.data.sources.families import find_family
-from samsod.modeling.losses import build_loss
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.progress import progress
@@ -42,7 +42,7 @@ def training_sets(config: Config) -> TrainingSets:
     if not data.train:
         raise UserError("data.train: lists no data set")
     scribbles = [item.name or item.family for item in data.train if find_family(item).scribbles]
-    if scribbles and not getattr(build_loss(config.loss), "partial_labels", False):
+    if scribbles and not getattr(LOSSES.get(config.loss.name), "partial_labels", False):
         raise UserError(
             f"data.train: {' and '.join(scribbles)} has scribbles, and the loss {config.loss.name} would take all that "
             "is not labelled for background; set loss.name to scribble"
@@ -75,7 +75,7 @@ def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str) -> Set
         if find_family(item).scribbles
     ]
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return find_sets(items, config)
 
 
@@ -99,7 +99,7 @@ def find_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
             outcome = str(error)
     outcome = distributed.gather_objects(outcome)[0]
     if isinstance(outcome, str):
-        raise UserError(outcome)
+        raise UserError(*outcome.splitlines())
     return outcome
 
 
@@ -111,7 +111,7 @@ def _usable_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
     checked = [check_set(found, config.data, 0, progress) for found in _found(items, config)]
     spoilt = [f"{one.found.layout.root}: no pair can be used: {one.faults[0]}" for one in checked if not one.usable]
     if spoilt:
-        raise UserError("\n".join(spoilt))
+        raise UserError(*spoilt)
     remarks = [line for one in checked for line in (*_count_remark(one.found), *_left_out(one))]
     return Sets([PairSet(one.found.whole.name, one.usable) for one in checked], remarks)
 

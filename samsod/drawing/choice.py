@@ -74,5 +74,5 @@ def find_images(sets: Sequence[PairSet], names: Sequence[str]) -> list[tuple[str
             choices = " or ".join(f"{dataset}/{pair.stem}" for dataset, pair in named)
             faults.append(f"several sets have an image {name!r}: say {choices}")
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return [known[name][0] for name in names]

@@ -46,16 +46,16 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
         UserError: A folder is missing or holds no image; one line each.
     """
     found: dict[str, dict[str, dict[str, Path]]] = {}
-    faults = []
+    faults: list[str] = []
     for method, folder in predictions.items():
         for pair_set in sets:
             try:
                 place = maps_folder(method, folder, pair_set.name, alone=len(sets) == 1)
                 found.setdefault(method, {})[pair_set.name] = images_by_stem(place)
             except UserError as error:
-                faults.append(str(error))
+                faults += error.args
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+        raise UserError(*dict.fromkeys(faults))
     return found
 
 
@@ -131,7 +131,7 @@ def read_samples(
             scores[method] = score_pair(MapPair(pair.stem, path, pair.ground_truth), weighted_f)
         samples.append(Sample(dataset, pair, files, scores))
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return samples
 
 

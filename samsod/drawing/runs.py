@@ -83,7 +83,7 @@ def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S")
     }
     panels = [panel for name, make in makers.items() if figure in ("all", name) for panel in make()]
     if figure != "all" and not any(panel.series for panel in panels):
-        raise UserError("\n".join(line for panel in panels for line in panel.missing))
+        raise UserError(*(line for panel in panels for line in panel.missing))
     return panels
 
 

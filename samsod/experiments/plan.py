@@ -148,7 +148,7 @@ def read_table(path: Path) -> TableConfig:
         raise UserError(f"{path}: not a table: it has no rows; expected a file like configs/experiments/table3.yaml")
     table = build(TableConfig, tree, faults)
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return table
 
 
@@ -185,9 +185,9 @@ def plan_runs(
                 run.check()
                 runs.append(run)
             except UserError as error:
-                faults += str(error).splitlines()
+                faults += error.args
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+        raise UserError(*dict.fromkeys(faults))
     return runs
 
 

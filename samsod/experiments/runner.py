@@ -20,6 +20,7 @@ from samsod.engine.trainer import FINISHED
 from samsod.experiments.plan import Run
 from samsod.utils.errors import EXIT_USER_ERROR, UserError
 from samsod.utils.files import write_text
+from samsod.utils.machine import cores
 from samsod.utils.progress import duration
 
 POLL_SECONDS = 0.5
@@ -64,8 +65,7 @@ class Launcher:
     def environment(self, slot: int) -> dict[str, str]:
         """A job's share of the machine: its own GPUs, or its part of the cores."""
         if not self.gpus:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            return {"OMP_NUM_THREADS": str(max(cores // (self.jobs * self.ranks), 1))}
+            return {"OMP_NUM_THREADS": str(max(cores() // (self.jobs * self.ranks), 1))}
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = given.split(",") if given else [str(i) for i in range(self.gpus)]
         mine = (names[(slot * self.ranks + i) % self.gpus] for i in range(self.ranks))
@@ -192,7 +192,7 @@ def _check(job: _Job) -> None:
     lines = (job.run.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()
     faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if faults and (code == EXIT_USER_ERROR or "torch.distributed.run" in job.command):
-        raise UserError("\n".join(f"{job.run.title}: {fault}" for fault in faults))
+        raise UserError(*(f"{job.run.title}: {fault}" for fault in faults))
     last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
     raise Stopped(f"{job.run.title} ended with {code}: {last} (see {job.run.folder / OUTPUT})")
 

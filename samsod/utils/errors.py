@@ -9,14 +9,26 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from samsod.utils.streams import make_streams_safe
+
 EXIT_OK, EXIT_FAILURE, EXIT_USER_ERROR = 0, 1, 2
 
 
 class UserError(ValueError):
     """A mistake the user can mend: the message says what was wrong, where, and what was expected.
 
-    Each line of the message is one fault; the command-line tools print them without a traceback and exit with 2.
+    The command-line tools print one line for each fault, without a traceback, and exit with 2.
+
+    Args:
+        faults: A message for each fault. What would break its line, or is no text, as in odd names of files, is
+            escaped; so the lines of `str(error)` are the faults, and so are `args`.
     """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*map(shown, faults))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class Failure(RuntimeError):
@@ -40,28 +52,40 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Runs a command-line tool and exits: 0 on success, 2 on a `UserError` (no traceback), 1 on anything else."""
+    """Runs a command-line tool and exits.
+
+    The code is 0 on success, 2 on a `UserError` and 1 on anything else. A `Failure` and an error of the system that
+    names its file, such as a full disk, are told in one line; what is left is a fault of ours and shows its traceback.
+    Nothing that happens to stdout or stderr ends the tool, but a disk that is full of what it prints.
+    """
+    make_streams_safe()
+    code, lines = EXIT_OK, []
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be told
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except Failure as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_FAILURE)
+        code, lines = EXIT_USER_ERROR, [f"error: {fault}" for fault in error.args]
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(EXIT_FAILURE)
+        code, lines = EXIT_FAILURE, ["interrupted"]
     except Exception as error:
-        if _lost_a_rank(error):
-            print(f"rank {os.environ['RANK']}: stopped, because another rank did first", file=sys.stderr)
-        elif str(error).startswith("DataLoader worker (pid"):  # torch's word for a process that was killed
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        sys.exit(EXIT_FAILURE)
-    sys.exit(EXIT_OK)
+        code, lines = EXIT_FAILURE, _lines_of(error)
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(code)
+
+
+def _lines_of(error: Exception) -> list[str]:
+    """What is said of an error that is no mistake of the user's."""
+    if _lost_a_rank(error):
+        return [f"rank {os.environ['RANK']}: stopped, because another rank did first"]
+    if isinstance(error, Failure) or str(error).startswith("DataLoader worker (pid"):  # torch, of one that was killed
+        return [f"error: {shown(' '.join(str(error).split()))}"]
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+        return [f"error: {shown(name)}: {shown(error.strerror)}"]
+    return traceback.format_exc().splitlines()
 
 
 def _lost_a_rank(error: Exception) -> bool:

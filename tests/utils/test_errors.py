@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def fail(error: BaseException) -> Callable[[], None]:
     ("main", "code", "shown"),
     [
         (lambda: None, 0, ""),
-        (fail(UserError("a: wrong\nb: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
+        (fail(UserError("a: wrong", "b: wrong")), 2, "error: a: wrong\nerror: b: wrong\n"),
         (fail(KeyboardInterrupt()), 1, "interrupted\n"),
         (fail(Failure("a process was killed")), 1, "error: a process was killed\n"),
         (
@@ -47,3 +49,18 @@ def test_anything_else_keeps_its_traceback_and_exits_1(capsys: pytest.CaptureFix
 def test_a_path_is_one_line_of_text() -> None:
     message = str(about(Path(os.fsdecode(b"caf\xc3\xa9/a b\xff\n.png")), "is bad"))
     assert message == "café/a b\\udcff\\n.png: is bad" and message.encode()
+
+
+def test_every_fault_is_one_line_of_text_in_other_processes_too() -> None:
+    error = UserError("/a\nb\udcff: wrong", "/c\r\x1b[2J\u2028: wrong")
+    lines = ["/a\\nb\\udcff: wrong", "/c\\r\\x1b[2J\\u2028: wrong"]
+    for one in (error, pickle.loads(pickle.dumps(error)), UserError(*error.args)):
+        assert str(one).splitlines() == lines == list(one.args)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EMFILE])
+def test_what_the_system_says_of_a_file_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_main(fail(OSError(number, os.strerror(number), "/disk/a\nb")))
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"error: /disk/a\\nb: {os.strerror(number)}\n"

@@ -130,7 +130,7 @@ def whole_set(found: FoundSet) -> PairSet:
         UserError: One does; one line for all of a folder that lack the same.
     """
     if found.unmatched:
-        raise UserError("\n".join(summarise(found.unmatched)))
+        raise UserError(*summarise(found.unmatched))
     return found.whole
 
 

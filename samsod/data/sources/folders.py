@@ -30,7 +30,7 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     if not files:
         faults.append(f"{folder}: holds no image ({', '.join(ENDINGS)})")
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError(*faults)
     return files
 
 

@@ -155,7 +155,7 @@ def _add(found: Recognised, config: DatasetConfig, root: Path, modalities: Seque
     try:
         found.sets.append(look_up(config, str(root), modalities))
     except UserError as error:
-        found.faults += str(error).splitlines()
+        found.faults += error.args
 
 
 def _at_home(found: Recognised, root: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from samsod.data.sources.folders import ENDINGS, find_subfolder, folder_key, ima
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.utils.errors import UserError
+from samsod.utils.machine import cores
 from samsod.utils.progress import progress
 
 Scores = dict[str, dict[str, dict[str, ImageScores]]]
@@ -82,7 +82,7 @@ def find_maps(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> li
                 )
                 sets.append(MapSet(method, dataset, tuple(sorted(pairs, key=lambda pair: pair.stem))))
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))  # a missing folder lacks every set
+        raise UserError(*dict.fromkeys(faults))  # a missing folder lacks every set
     return sets
 
 
@@ -117,7 +117,7 @@ def score_maps(
             found[place] = known
     wanted = {place: pair for place, pair in pairs.items() if place not in found}
     faults = []
-    results = _score_all(list(wanted.values()), processes or _cores(), weighted_f)
+    results = _score_all(list(wanted.values()), processes or cores(), weighted_f)
     for (place, pair), scores in zip(wanted.items(), progress(results, len(wanted), "scoring maps"), strict=True):
         if isinstance(scores, str):
             faults.append(scores)
@@ -129,7 +129,7 @@ def score_maps(
         cache.prune()
     if faults:
         more = len(faults) - FAULTS_SHOWN
-        raise UserError("\n".join(faults[:FAULTS_SHOWN]) + (f"\nand {more} more maps like these" if more > 0 else ""))
+        raise UserError(*faults[:FAULTS_SHOWN], *([f"and {more} more maps like these"] if more > 0 else []))
     scored: Scores = {}
     for place in pairs:
         scored.setdefault(place[0], {}).setdefault(place[1], {})[place[2]] = found[place]
@@ -182,10 +182,6 @@ def _init_worker() -> None:
     cv2.setNumThreads(0)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _keys(pairs: Sequence[MapPair], cache: ScoreCache) -> dict[MapPair, str]:
     """The cache's names of all pairs whose files can be read; hashing runs in threads, it needs no interpreter."""
 
@@ -195,7 +191,7 @@ def _keys(pairs: Sequence[MapPair], cache: ScoreCache) -> dict[MapPair, str]:
         except OSError:
             return None  # scoring will say what is wrong
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         keys = zip(pairs, progress(pool.map(key, pairs), len(pairs), "looking for known scores"), strict=True)
         return {pair: name for pair, name in keys if name}
 
@@ -218,7 +214,7 @@ def _noted(faults: list[str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        faults.append(str(error))
+        faults += error.args
     except PermissionError as error:
         faults.append(f"{error.filename}: cannot be read: {error.strerror}")
 
