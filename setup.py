@@ -26,6 +26,9 @@ setup(
         "opencv-python>=4.8",
         "fvcore>=0.1.5.post20221221",
         "pyyaml>=6.0",
+        "tqdm>=4.66",
+        "tabulate>=0.10",
+        "markupsafe>=2.1",
     ],
     extras_require={
         "plot": ["matplotlib>=3.8"],

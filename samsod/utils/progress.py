@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from tqdm import tqdm
+
 T = TypeVar("T")
+
+EVERY = 30.0
+"""Seconds between two lines where stderr is no terminal."""
+
+
+class _Bar(tqdm):
+    monitor_interval = 0  # no thread of its own: this process may fork
+
+
+_Bar.set_lock(threading.RLock())  # tqdm's default is a semaphore of the system's, which outlives a killed process
+
+
+class _Lines:
+    """A file to tqdm that gets every state of the bar as a line."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            with contextlib.suppress(OSError):
+                print(text.strip(), file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        pass
 
 
 def duration(seconds: float) -> str:
@@ -18,21 +43,11 @@ def duration(seconds: float) -> str:
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Passes `items` on and shows how far they are, with an eta: one updated line on a terminal, else now and then.
+    """Passes `items` on and shows how far they are, with an eta: a bar on a terminal, else a line now and then.
 
     Under torchrun only rank 0 shows anything.
     """
-    started = shown = time.monotonic()
-    terminal, shows = sys.stderr.isatty(), os.environ.get("RANK", "0") == "0"
-    for count, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if not shows or (count < total and now - shown < (0.2 if terminal else 30)):
-            continue
-        if not terminal and count == total and now - started < 30:
-            continue
-        shown = now
-        eta = duration((now - started) / count * (total - count))
-        print(f"{label}: {count}/{total} eta {eta}", end="\r" if terminal else "\n", file=sys.stderr, flush=True)
-    if terminal and shows:
-        print(file=sys.stderr)
+    hidden = sys.stderr is None or sys.stderr.closed or os.environ.get("RANK", "0") != "0"
+    if hidden or sys.stderr.isatty():
+        return iter(_Bar(items, label, total, disable=hidden, dynamic_ncols=True))
+    return iter(_Bar(items, label, total, file=_Lines(), mininterval=EVERY, miniters=1, delay=EVERY, ncols=100))
