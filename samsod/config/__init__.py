@@ -1,6 +1,7 @@
 """The configuration: typed dataclasses, read from YAML files and the command line."""
 
 from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
+from samsod.config.load import load_config, to_yaml
 from samsod.config.schema import (
     AdapterConfig,
     Config,
@@ -10,8 +11,6 @@ from samsod.config.schema import (
     TestConfig,
     TrainConfig,
     TrunkConfig,
-    load_config,
-    to_yaml,
 )
 
 __all__ = [

@@ -7,7 +7,10 @@ import sys
 from typing import NoReturn
 
 from samsod.config import Config, load_config, to_yaml
-from samsod.utils.errors import EXIT_USER_ERROR
+from samsod.utils.errors import EXIT_USER_ERROR, shown
+
+LONGEST = 10
+"""Digits of a whole number on the command line."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -15,21 +18,21 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with 2."""
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(f"error: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
 
 
 def positive(text: str) -> int:
     """An argument that must be a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)
+    return natural(text, least=1)
 
 
-def natural(text: str) -> int:
+def natural(text: str, least: int = 0) -> int:
     """An argument that must be a whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, found {text!r}")
+    if not text.isdecimal() or len(text) > LONGEST or int(text) < least:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least {least} and {LONGEST} digits at most, found {text!r}"
+        )
     return int(text)
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import functools
-import inspect
-import json
 import re
-import textwrap
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
-from samsod.config.yaml_tree import Faults, apply_override, build, merge, read_tree
-from samsod.utils.errors import UserError, nearest
+from samsod.config.yaml_tree import Faults
+from samsod.utils.errors import nearest
 
 RESERVED = ("fusion", "final", "encoder", "decoder", "ground_truth", "labelled", "guide", "index")
 """Names of streams, parameter groups and entries of a batch, which no modality can have."""
@@ -255,73 +247,11 @@ class Config:
 
     def check(self) -> Faults:
         """Yields (key, message) for every value out of range."""
+        if not self.output.strip():
+            yield "output", "expected the name of a folder, found nothing"
         if self.seed < 0:
             yield "seed", f"expected 0 or more, found {self.seed}"
         for name in self.data.modalities:
             if name not in (known := self.model.modalities):
                 near = nearest(name, known)
                 yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
-
-
-def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
-    """Reads a config file, lays the `key.path=value` overrides on it and checks everything.
-
-    Args:
-        path: The file, or several, each laid over those before it.
-        overrides: Settings of the command line.
-
-    Raises:
-        UserError: One line per fault: unknown keys with the nearest known one, wrong types, duplicates, ranges.
-    """
-    faults: list[str] = []
-    paths = [path] if isinstance(path, (str, Path)) else path
-    tree = functools.reduce(merge, (read_tree(Path(item), faults) for item in paths))
-    for override in overrides:
-        apply_override(tree, override, faults)
-    config = build(Config, tree, faults)
-    if faults:
-        raise UserError("\n".join(faults))
-    config.output, config.train.resume = expand(config.output), expand(config.train.resume)
-    config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
-    return config
-
-
-def expand(path: str) -> str:
-    """A path with `~` resolved, which no shell does after an equals sign."""
-    return str(Path(path).expanduser()) if path.startswith("~") else path
-
-
-def to_yaml(config: Any, docs: bool = False) -> str:
-    """The config as YAML that `load_config` reads back to an equal one; with `docs` every key is explained."""
-    return "\n".join(_yaml_lines(config, docs, "", set())) + "\n"
-
-
-def _yaml_lines(config: Any, docs: bool, indent: str, explained: set[type]) -> Iterator[str]:
-    notes = _field_docs(type(config)) if docs else {}
-    for name, hint in typing.get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if name in notes:
-            yield f"{indent}# {notes[name]}"
-        if dataclasses.is_dataclass(value):
-            yield f"{indent}{name}:"
-            yield from _yaml_lines(value, docs, indent + "  ", explained)
-            continue
-        (*_, entry) = typing.get_args(hint) or (None,)
-        if docs and dataclasses.is_dataclass(entry) and entry not in explained:
-            explained.add(typing.cast(type, entry))
-            notes_below = _field_docs(typing.cast(type, entry)).items()
-            yield from (f"{indent}#   each with {key}: {note}" for key, note in notes_below)
-        # JSON is YAML, and its quoted strings cannot be taken for numbers.
-        yield f"{indent}{name}: {json.dumps(value, default=dataclasses.asdict)}"
-
-
-def _field_docs(kind: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    docs = {}
-    for statement, following in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            assert isinstance(statement.target, ast.Name) and isinstance(following.value, ast.Constant)
-            docs[statement.target.id] = " ".join(str(following.value.value).split())
-    return docs

@@ -1,23 +1,17 @@
-"""Reads YAML files and command-line overrides into typed dataclasses, and reports every fault at once.
-
-The YAML dialect is the core schema of YAML 1.2: `1e-4` is a number, `010` is ten, `yes` is text, `12:30` is text,
-and a key written twice is an error. (PyYAML's own loader reads all of these otherwise.)
-"""
+"""Reads YAML files and command-line overrides into typed dataclasses, and reports every fault at once."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
-
+from samsod.config.yaml_text import COMMAND_LINE, MOST_NESTED, Located, parse_file, parse_value
 from samsod.utils.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -25,25 +19,10 @@ Faults = Iterator[tuple[str, str]]
 """What a config dataclass's `check` yields: (key, message) for every value out of range."""
 
 BASE_KEY = "_base_"
-COMMAND_LINE = "command line"
-_INT = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
-@dataclass
-class Located:
-    """A value and where it was written (`file:line` or `command line`); mappings and lists hold `Located` values."""
-
-    value: Any
-    where: str
-
-    def plain(self) -> Any:
-        """The value without the locations."""
-        if isinstance(self.value, dict):
-            return {key: item.plain() for key, item in self.value.items()}
-        if isinstance(self.value, list):
-            return [item.plain() for item in self.value]
-        return self.value
+MOST_CHARACTERS = 2**20
+"""Length of the longest file that is read."""
+FAULTS_SHOWN = 100
+"""How many faults are told, each in a line."""
 
 
 def read_tree(path: Path, faults: list[str], _seen: tuple[Path, ...] = (), _laid: set[Path] | None = None) -> Located:
@@ -56,7 +35,7 @@ def read_tree(path: Path, faults: list[str], _seen: tuple[Path, ...] = (), _laid
     if path.resolve() in _seen:
         chain = " -> ".join(str(file) for file in (*_seen, path))
         raise UserError(f"{path}: {BASE_KEY} goes in a circle: {chain}")
-    tree = _parse(_read_text(path), str(path), faults)
+    tree = parse_file(_read_text(path), str(path), faults)
     if tree.value is None:
         tree = Located({}, str(path))
     if not isinstance(tree.value, dict):
@@ -76,9 +55,11 @@ def apply_override(tree: Located, override: str, faults: list[str]) -> None:
     if not equals or not key:
         faults.append(f"{COMMAND_LINE}: {override!r} is not of the form key.path=value")
         return
-    value = _parse(text, COMMAND_LINE, faults) if text.strip() else Located("", COMMAND_LINE)
-    node = tree
+    value, node = parse_value(text, faults), tree
     *parents, last = key.strip().split(".")
+    if len(parents) > MOST_NESTED:
+        faults.append(f"{COMMAND_LINE}: {key[:40]}...: nested more than {MOST_NESTED} deep")
+        return
     for part in parents:
         child = _child(node, part)
         if child is None or not isinstance(child.value, (dict, list)):
@@ -89,8 +70,8 @@ def apply_override(tree: Located, override: str, faults: list[str]) -> None:
         node = child
     if isinstance(node.value, dict):
         node.value[last] = value
-    elif last.isdigit() and int(last) < len(node.value):
-        node.value[int(last)] = value
+    elif (index := _index(last, node.value)) is not None:
+        node.value[index] = value
     else:
         faults.append(f"{COMMAND_LINE}: {key}: there is no list item {last}; the list has {len(node.value)}")
 
@@ -114,7 +95,8 @@ def build(kind: type[T], tree: Located, faults: list[str], prefix: str = "", roo
     for key, item in tree.value.items():
         path = f"{prefix}{key}"
         if key not in fields:
-            faults.append(f"{item.where}: {path}: unknown key{_suggest(path, prefix, fields, root)}")
+            near = _suggest(path, prefix, fields, root) if len(faults) < FAULTS_SHOWN else ""
+            faults.append(f"{item.where}: {path}: unknown key{near}")
             continue
         before = len(faults)
         value = _convert(hints[key], item, path, faults, root)
@@ -161,8 +143,8 @@ def _convert(hint: Any, item: Located, path: str, faults: list[str], root: type)
     if dataclasses.is_dataclass(hint):
         if isinstance(value, dict):
             return build(typing.cast(type, hint), item, faults, f"{path}.", root)
-    elif hint is Any:
-        return item.plain()
+    elif hint is Any and isinstance(value, (dict, list)):
+        return _convert(dict[str, Any] if isinstance(value, dict) else list[Any], item, path, faults, root)
     elif origin in (Union, types.UnionType):
         if value is None and type(None) in get_args(hint):
             return None
@@ -180,17 +162,25 @@ def _convert(hint: Any, item: Located, path: str, faults: list[str], root: type)
         if value in get_args(hint) and not isinstance(value, bool):
             return value
     elif _is_scalar(value, hint):
-        if hint is not float or math.isfinite(value):
-            return hint(value)
-        faults.append(f"{item.where}: {path}: expected a finite number, found {value}")
-        return None
+        if fault := _unusable(value):
+            faults.append(f"{item.where}: {path}: {fault}")
+        return value if hint is Any else hint(value)
     faults.append(
         f"{item.where}: {path}: expected {_expected(hint)}, found {_name_of(value)}{_near_choice(hint, value)}"
     )
     return None
 
 
-def _is_scalar(value: Any, hint: type) -> bool:
+def _unusable(value: Any) -> str:
+    """What is wrong with a value of the right type."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"expected a finite number, found {value}"
+    return "expected text without NUL characters" if isinstance(value, str) and "\0" in value else ""
+
+
+def _is_scalar(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
@@ -217,15 +207,20 @@ def _name_of(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return "nothing" if value is None else f"{value!r}"
+    return "nothing" if value is None else reprlib.repr(value)
 
 
 def _child(node: Located, part: str) -> Located | None:
     if isinstance(node.value, dict):
         return node.value.get(part)
-    if not isinstance(node.value, list):
-        return None
-    return node.value[int(part)] if part.isdigit() and int(part) < len(node.value) else None
+    index = _index(part, node.value) if isinstance(node.value, list) else None
+    return None if index is None else node.value[index]
+
+
+def _index(part: str, items: list[Located]) -> int | None:
+    """The item a part of a key names; None when there is no such item."""
+    index = int(part) if part.isdecimal() and len(part) < 9 else len(items)
+    return index if index < len(items) else None
 
 
 def _base_names(bases: Located | None, path: Path) -> Sequence[str]:
@@ -243,47 +238,12 @@ def _base_names(bases: Located | None, path: Path) -> Sequence[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from None
-
-
-def _parse(text: str, where: str, faults: list[str]) -> Located:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark and where != COMMAND_LINE else ""
-        raise UserError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    return Located(None, where) if node is None else _locate(node, where, faults)
-
-
-def _locate(node: yaml.Node, file: str, faults: list[str], prefix: str = "") -> Located:
-    where = file if file == COMMAND_LINE else f"{file}:{node.start_mark.line + 1}"
-    if isinstance(node, yaml.SequenceNode):
-        return Located([_locate(item, file, faults, f"{prefix}{i}.") for i, item in enumerate(node.value)], where)
-    if isinstance(node, yaml.MappingNode):
-        entries: dict[str, Located] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            item = _locate(value_node, file, faults, f"{prefix}{key}.")
-            if key in entries:
-                faults.append(f"{item.where}: {prefix}{key}: written twice, first at {entries[key].where}")
-            entries[key] = Located(item.value, item.where)
-        return Located(entries, where)
-    assert isinstance(node, yaml.ScalarNode)
-    return Located(_scalar(node.value) if node.style is None else node.value, where)
-
-
-def _scalar(text: str) -> Any:
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
-        return text.lower() == "true"
-    if _INT.fullmatch(text):
-        return int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        raise UserError(f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}") from None
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{path}: more than {MOST_CHARACTERS} characters; that is no config file")
     return text
