@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import io
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from samsod.utils.errors import UserError, nearest
+from samsod.utils.errors import UserError, nearest, shown
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -24,20 +27,30 @@ class Registry:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Callable[..., Any]] = {}
+        self._places: dict[str, str] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str, replace: bool = False) -> Callable[[T], T]:
         """Decorator that files a class or function under `name`.
 
+        Args:
+            name: What configs call it.
+            replace: Take the name from what has it.
+
         Raises:
-            ValueError: The name is taken by something else.
+            ValueError: The name is taken by something else. The same line of the same file, imported twice (as a script
+                and as a module), is not something else.
         """
+        caller = sys._getframe(1)
+        place = f"{os.path.realpath(caller.f_code.co_filename)}:{caller.f_lineno}"
 
         def decorate(entry: T) -> T:
-            taken = self._entries.get(name)
-            # The same file imported twice (as a script and as a module) is not a clash.
-            if taken is not None and taken.__qualname__ != entry.__qualname__:
-                raise ValueError(f"{self.kind} {name!r} is already registered by {taken.__module__}")
-            self._entries[name] = entry
+            taken = self._entries.get(name, entry)
+            if taken is not entry and self._places[name] != place and not replace:
+                raise ValueError(
+                    f"{self.kind} {name!r} is already registered at {self._places[name]}; choose another name, "
+                    f"or take it on purpose: register({name!r}, replace=True)"
+                )
+            self._entries[name], self._places[name] = entry, place
             return entry
 
         return decorate
@@ -73,14 +86,33 @@ def import_user_modules(modules: Iterable[str]) -> None:
     """
     for module in modules:
         try:
-            if module.endswith(".py"):
-                _import_file(Path(module))
-            else:
-                if "" not in sys.path and str(Path.cwd()) not in sys.path:
-                    sys.path.insert(0, str(Path.cwd()))
-                importlib.import_module(module)
-        except Exception as error:
-            raise UserError(f"imports: cannot import {module!r}: {type(error).__name__}: {error}") from error
+            with contextlib.redirect_stdout(_Printed(module)):
+                _import(module)
+        except BaseException as error:  # a module may exit too
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise UserError(f"imports: cannot import {module!r}: {reason}") from error
+
+
+class _Printed(io.TextIOBase):
+    """Leads what a user's module prints to stderr, with its name before every line: stdout is for a tool's results."""
+
+    def __init__(self, module: str) -> None:
+        self._module, self._line = module, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            print(f"{self._module}: {shown(line)}", file=sys.stderr)
+        return len(text)
+
+
+def _import(module: str) -> None:
+    if module.endswith(".py"):
+        _import_file(Path(module))
+        return
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    importlib.import_module(module)
 
 
 def _import_file(path: Path) -> None:

@@ -23,12 +23,55 @@ def test_builtin_names() -> None:
     assert callable(MODELS.get("samsod")) and callable(LOSSES.get("weighted_iou_bce"))
 
 
-def test_a_name_is_given_once() -> None:
+def test_a_name_is_given_once_but_on_purpose() -> None:
     registry = Registry("thing")
     registry.register("a")(dict)
     registry.register("a")(dict)
-    with pytest.raises(ValueError, match="already registered"):
+    with pytest.raises(ValueError, match=r"thing 'a' is already registered at .*test_registry.py:\d+; choose another"):
         registry.register("a")(list)
+    assert registry.get("a") is dict
+    registry.register("a", replace=True)(list)
+    assert registry.get("a") is list
+
+
+def test_a_file_imported_twice_is_no_clash_and_its_copy_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from samsod.registry import LOSSES\n@LOSSES.register('twice'{})\ndef make(): return None\n"
+    for name, more in (("one", ""), ("copy", ""), ("wanted", ", replace=True")):
+        (tmp_path / f"{name}.py").write_text(source.format(more))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+    import_user_modules([str(tmp_path / "one.py"), "one.py", "one"])
+    first = LOSSES.get("twice")
+    with pytest.raises(UserError, match=r"'copy.py': ValueError: loss 'twice' .* register\('twice', replace=True\)$"):
+        import_user_modules(["copy.py"])
+    assert LOSSES.get("twice") is first
+    import_user_modules(["wanted.py"])
+    assert LOSSES.get("twice") is not first
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise SystemExit", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise BaseException('a\\nb')", "BaseException: a\\nb"),
+        ("def", "SyntaxError: "),
+    ],
+)
+def test_a_module_that_ends_the_program_is_named(tmp_path: Path, source: str, reason: str) -> None:
+    (tmp_path / "bad.py").write_text(source)
+    with pytest.raises(UserError) as caught:
+        import_user_modules([str(tmp_path / "bad.py")])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"imports: cannot import '{tmp_path}/bad.py': {reason}")
+
+
+def test_what_a_module_prints_keeps_out_of_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "talks.py").write_text("print('one', 2)\nprint('three\\nfour')")
+    import_user_modules([str(tmp_path / "talks.py")])
+    name = tmp_path / "talks.py"
+    assert capsys.readouterr() == ("", f"{name}: one 2\n{name}: three\n{name}: four\n")
 
 
 def test_user_modules_add_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
