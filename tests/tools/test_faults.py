@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import torch
 
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.engine.run_state import RunState, read_state
+from tests.conftest import write_pairs
 from tests.tools.test_commands import MICRO, ROOT
 
 STEPS = 20
@@ -77,12 +80,33 @@ def same_training(first: Path, second: Path) -> bool:
     return weights and moments and (a["best"], a["best_step"]) == (b["best"], b["best_step"])
 
 
+CUT = ["train.checkpoint_steps=7", "data.workers=1", "data.holdout=0.2"]
+
+
+def launcher_of(ranks: int, *options: str) -> list[str]:
+    return [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}", *options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The last checkpoint of a run on so many ranks that nothing happened to."""
+
+    @functools.cache
+    def make(ranks: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        pairs = write_pairs(folder / "pairs", 12, seed=0)
+        code, _, err = finish(start([*launcher_of(ranks), *arguments(folder / "run", pairs, *CUT)]))
+        assert code == 0, err
+        return last(folder / "run")
+
+    return make
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(tmp_path: Path, pairs_folder: Path, ranks: int) -> None:
-    launcher = [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}")
-    settings = ["train.checkpoint_steps=7", "data.workers=1", "data.holdout=0.2"]
-    code, _, err = finish(start([*launcher, *arguments(tmp_path / "whole", pairs_folder, *settings)]))
-    assert code == 0, err
+def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(
+    tmp_path: Path, pairs_folder: Path, whole: Callable[[int], Path], ranks: int
+) -> None:
+    launcher, settings = launcher_of(ranks), CUT
     cut = start([*launcher, *arguments(tmp_path / "cut", pairs_folder, *settings)])
     wait_for(tmp_path / "cut" / "checkpoints" / "step_00000007.pt", cut)
     os.killpg(cut.pid, signal.SIGKILL)
@@ -93,7 +117,7 @@ def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(tmp_path: Path, p
     code, out, err = finish(start([*launcher, *arguments(tmp_path / "cut", pairs_folder, *settings)]))
     assert code == 0, err
     assert "at step 7" in out
-    assert same_training(last(tmp_path / "whole"), last(tmp_path / "cut"))
+    assert same_training(whole(ranks), last(tmp_path / "cut"))
     rows = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, STEPS + 1))
 
@@ -174,10 +198,10 @@ def test_two_runs_in_one_folder_are_refused_in_one_line(tmp_path: Path, pairs_fo
     assert finish(first)[0] == 0
 
 
-def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(tmp_path: Path, pairs_folder: Path) -> None:
-    launcher = torchrun("--standalone", "--nproc_per_node=2", "--max-restarts=2")
-    settings = ["train.checkpoint_steps=5"]
-    assert finish(start([*launcher, *arguments(tmp_path / "whole", pairs_folder, *settings)]))[0] == 0
+def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(
+    tmp_path: Path, pairs_folder: Path, whole: Callable[[int], Path]
+) -> None:
+    launcher, settings = launcher_of(2, "--max-restarts=2"), CUT
     suicidal = tmp_path / "suicidal.py"
     suicidal.write_text(
         "import os, signal\n"
@@ -193,7 +217,7 @@ def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(tmp_
     code, out, err = finish(start(command))
     assert code == 0, err
     assert "resumed from" in out
-    assert same_training(last(tmp_path / "whole"), last(tmp_path / "cut"))
+    assert same_training(whole(2), last(tmp_path / "cut"))
 
 
 def test_two_machines_meet_and_train_as_one_process(tmp_path: Path, pairs_folder: Path) -> None:
