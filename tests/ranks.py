@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,23 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 
+def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What several functions return, one after the other: for `run_ranks`, so that processes are started once."""
+    return [job() for job in jobs]
+
+
 def _run(
     rank: int, function: Callable[..., Any], world_size: int, port: int, folder: str, args: tuple[Any, ...]
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1000 + rank)
     os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+        OMP_NUM_THREADS="1",
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
     )
     from samsod.utils.distributed import process_group
 

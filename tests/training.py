@@ -18,7 +18,7 @@ def run(config: Config) -> Trainer:
 
 def trained(config: Config) -> Tensor:
     """All parameters after the run, flat."""
-    return torch.cat([p.detach().flatten() for p in run(config).gradient_hook.parameters])
+    return torch.cat([p.detach().flatten() for p in run(config).hook.parameters])
 
 
 def apart(first: Tensor, second: Tensor) -> float:

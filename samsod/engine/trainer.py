@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -120,8 +121,9 @@ class Trainer:
                 with self.stop.listening():
                     self._run()
             except BaseException as error:
-                self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
-                self._write_state("failed")
+                with contextlib.suppress(OSError):  # a full disk, say, which must not hide the error itself
+                    self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
+                    self._write_state("failed")
                 raise
             finished = self.step >= self.total_steps
             self._write_state("finished" if finished else "stopped")

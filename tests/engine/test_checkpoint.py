@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,36 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value) and name in str(caught.value)
 
 
+def test_flipped_bytes_are_found_in_samsods_files_and_in_sam2s(model_config: ModelConfig, tmp_path: Path) -> None:
+    path = save(Samsod(model_config), tmp_path / "a.pt")
+    official = official_file(tmp_path / "sam2.pt", model_config, seed=1)
+    for file in (path, official):
+        data, model = bytearray(file.read_bytes()), torch.load(file, weights_only=True)["model"]
+        data[data.index(max(model.values(), key=torch.Tensor.numel).numpy().tobytes()) + 9] ^= 4
+        file.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.pt: damaged.*fails its checksum"):
+        checkpoint.load_checkpoint(path)
+    with pytest.raises(UserError, match=r"sam2\.pt: damaged.*fails its checksum"):
+        Samsod(replace(model_config, decoder_width=256, weights=str(official)))
+
+
+def test_versions_are_looked_up_once_and_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"torch": "2", "SAM-2": "1.0"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(checkpoint, "version", version)
+    checkpoint.versions.cache_clear()
+    expected = {"samsod": "unknown", "torch": "2", "sam2": "1.0", "numpy": "unknown"}
+    assert checkpoint.versions() == expected
+    installed.clear()
+    assert checkpoint.versions() == expected
+    checkpoint.versions.cache_clear()
+
+
 def test_a_pickle_that_runs_code_is_refused_unexecuted(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -116,13 +147,14 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monke
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 
 
-def test_newest_keep_last_and_best(tmp_path: Path) -> None:
+def test_newest_and_best(tmp_path: Path) -> None:
     for step in (5, 40, 300):
         checkpoint.save_checkpoint(checkpoint.step_path(tmp_path, step), {"step": step})
     (tmp_path / ".step_99999999.pt.partial").write_text("half")
     assert checkpoint.newest(tmp_path) == checkpoint.step_path(tmp_path, 300)
     checkpoint.mark_best(checkpoint.step_path(tmp_path, 5), tmp_path / "best.pt")
-    checkpoint.keep_last(tmp_path, 2)
-    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["best.pt", "step_00000040.pt", "step_00000300.pt"]
+    (tmp_path / "step_00000999 (copy).pt").write_text("of the user's")
+    assert checkpoint.newest(tmp_path) == checkpoint.step_path(tmp_path, 300)
+    assert checkpoint.newest(tmp_path, checkpoint.step_path(tmp_path, 300)) == checkpoint.step_path(tmp_path, 40)
     assert checkpoint.load_checkpoint(tmp_path / "best.pt")["step"] == 5
     assert checkpoint.newest(tmp_path / "nowhere") is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,20 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from samsod.config import Config
-from samsod.config.data_schema import DatasetConfig
+from samsod import workflows
+from samsod.config import Config, EngineConfig, ModelConfig, TrainConfig
+from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.engine.launch import launch
-from samsod.engine.trainer import Trainer
-from samsod.surgery.hook import GradientHook, merge_rows, random_orders
+from samsod.surgery import hook
+from samsod.surgery.hook import gram_matrix
+from samsod.surgery.rows import GradientRows
+from samsod.surgery.rules.pcgrad import pcgrad_weights, random_orders
 from samsod.utils import distributed
-from samsod.workflows import train
+from samsod.utils.errors import UserError
+from samsod.workflows import make_trainer
+from tests.conftest import write_pairs
 from tests.places import SHARED
-from tests.ranks import run_ranks
+from tests.ranks import run_all, run_ranks
 from tests.training import apart, run, trained
 
 CRACKS = SHARED / "data" / "crackvid"
@@ -44,21 +51,21 @@ def real_config(config: Config) -> Config:
     return config
 
 
-class PerRankSurgery(GradientHook):
+class PerRankSurgery(GradientRows):
     """The wrong algorithm: every rank projects its own rows, and the results are averaged."""
 
-    def _average(self) -> None:
-        distributed.all_reduce_mean(self.signals)
-        for group, rows in zip(self.groups, self.rows, strict=True):
-            merged, _ = merge_rows(rows, self.rule, random_orders(len(rows), f"{self.seed}/wrong/{group.name}"))
+    def average(self, figures: Tensor) -> Tensor:
+        for group, rows in zip(self.groups, self.by_group, strict=True):
+            weights = pcgrad_weights(gram_matrix(rows), random_orders(len(rows), f"wrong/{group.name}"))
+            merged = weights.float() @ rows
             distributed.all_reduce_mean(merged)
             rows.copy_(merged.expand_as(rows))
+        distributed.all_reduce_mean(figures)
+        return figures
 
 
 def trained_wrongly(config: Config) -> Tensor:
-    from samsod.engine import trainer
-
-    trainer.GradientHook = PerRankSurgery  # type: ignore[misc]
+    hook.GradientRows = PerRankSurgery  # type: ignore[misc]
     return trained(config)
 
 
@@ -66,14 +73,13 @@ def test_worlds_of_1_2_and_4_train_alike_and_per_rank_surgery_does_not(real_conf
     alone = trained(real_config)
     (row,) = [json.loads(line) for line in (Path(real_config.output) / "metrics.jsonl").read_text().splitlines()]
     assert row["conflicts"]["decoder"] > 0 and row["conflicts"]["encoder"] > 0  # there is something to solve
-    worlds = {
-        size: run_ranks(trained, size, replace(real_config, output=str(tmp_path / f"world{size}"))) for size in (2, 4)
-    }
-    for size, ranks in worlds.items():
-        assert all(torch.equal(ranks[0], other) for other in ranks[1:]), f"ranks of {size} differ"
-        assert apart(ranks[0], alone) < 1e-5, size
-    wrong = run_ranks(trained_wrongly, 2, replace(real_config, output=str(tmp_path / "wrong")))[0]
-    assert apart(wrong, alone) > 1e-4
+    names = {"two": trained, "four": trained, "wrong": trained_wrongly}
+    jobs = {name: partial(job, replace(real_config, output=str(tmp_path / name))) for name, job in names.items()}
+    two, four = run_ranks(run_all, 2, [jobs["two"], jobs["wrong"]]), run_ranks(trained, 4, *jobs["four"].args)
+    for ranks in ([right for right, _ in two], four):
+        assert all(torch.equal(ranks[0], other) for other in ranks[1:]), f"ranks of {len(ranks)} differ"
+        assert apart(ranks[0], alone) < 1e-5, len(ranks)
+    assert apart(two[0][1], alone) > 1e-4
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -99,7 +105,7 @@ class Reads(TorchDispatchMode):
 def counted_steps(config: Config) -> dict[str, Any]:
     """Collectives and host reads of three steps between log lines."""
     with launch(config) as device:
-        trainer = _prepared(config, device)
+        trainer, _ = make_trainer(config, device)
         batches = list(itertools.islice(trainer.batches(0), 3))
         calls: Counter[str] = Counter()
         originals = {name: getattr(dist, name) for name in COLLECTIVES}
@@ -108,8 +114,7 @@ def counted_steps(config: Config) -> dict[str, Any]:
         with Reads() as reads:
             for batch in batches:
                 trainer.train_step(batch)
-                trainer.step += 1
-                trainer._hear()
+                trainer.status.check()
         for name, original in originals.items():
             setattr(dist, name, original)
     return {"collectives": dict(calls), "reads": reads.count}
@@ -126,68 +131,29 @@ def _counting(calls: Counter[str], name: str, original: Any) -> Any:
     return call
 
 
-def _prepared(config: Config, device: torch.device) -> Trainer:
-    """A trainer as `train` builds it, before its first step."""
-    seen: list[Trainer] = []
-    original, Trainer.train = Trainer.train, lambda self: seen.append(self)  # type: ignore[method-assign]
-    try:
-        train(config, device)
-    finally:
-        Trainer.train = original  # type: ignore[method-assign]
-    return seen[0]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_makes_one_all_reduce_and_reads_nothing_back(config: Config, precision: str) -> None:
-    config.engine.precision = precision  # type: ignore[assignment]
-    config.train.clip_norm = 1.0
-    for counts in run_ranks(counted_steps, 2, config):
-        assert counts == {"collectives": {"all_reduce": 3}, "reads": 0}
-
-
-def test_rows_in_bf16_travel_with_one_tiny_all_reduce_more(config: Config) -> None:
-    config.engine.reduce_dtype = "bf16"
-    for counts in run_ranks(counted_steps, 2, config):
-        assert counts == {"collectives": {"all_reduce": 6}, "reads": 0}
-
-
-def test_bf16_transport_stays_within_its_rounding(config: Config, tmp_path: Path) -> None:
-    config.train = replace(config.train, steps=1, optimizer="adamw")
-    exact = run_ranks(first_gradient, 2, config)[0]
-    short = replace(config, output=str(tmp_path / "short"), engine=replace(config.engine, reduce_dtype="bf16"))
-    ranks = run_ranks(first_gradient, 2, short)
-    assert torch.equal(ranks[0], ranks[1])
-    assert 1e-5 < apart(ranks[0], exact) < 2**-8
-
-
 def first_gradient(config: Config) -> Tensor:
-    return run(config).gradient_hook.merged.clone()
+    return run(config).hook.merged.clone()
 
 
 def overflow_on_one_rank(config: Config) -> dict[str, Any]:
-    config.engine.precision = "fp16"
     with launch(config) as device:
-        trainer = _prepared(config, device)
+        trainer, _ = make_trainer(config, device)
         batches = iter(trainer.batches(0))
-        before = [p.detach().clone() for p in trainer.gradient_hook.parameters]
+        before = [p.detach().clone() for p in trainer.hook.parameters]
         scale = trainer.scaler.get_scale()
-        accumulate = trainer.gradient_hook.accumulate
+        accumulate = trainer.hook.accumulate
 
         def overflowing(losses: Any) -> None:
             accumulate(losses)
             if distributed.rank() == 1:
-                trainer.gradient_hook.buffer[7] = float("inf")
+                trainer.hook.rows.by_group[0][0, 7] = float("inf")
 
-        trainer.gradient_hook.accumulate = overflowing  # type: ignore[method-assign]
+        trainer.hook.accumulate = overflowing  # type: ignore[method-assign]
         trainer.train_step(next(batches))
-        trainer._hear()
-        parameters = trainer.gradient_hook.parameters
+        trainer.status.check()
+        parameters = trainer.hook.parameters
         same = all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
         return {"skipped": same, "scale": trainer.scaler.get_scale() / scale}
-
-
-def test_an_overflow_on_one_rank_makes_all_skip_the_step_and_lower_the_scale(config: Config) -> None:
-    assert run_ranks(overflow_on_one_rank, 2, config) == [{"skipped": True, "scale": 0.5}] * 2
 
 
 def nan_on_one_rank(config: Config) -> tuple[str, int]:
@@ -208,10 +174,138 @@ def nan_on_one_rank(config: Config) -> tuple[str, int]:
     return "", 0
 
 
+def drift_on_one_rank(config: Config) -> str:
+    """The weights of rank 1 change by one bit before step 3; losses are logged at every second step."""
+    with launch(config) as device:
+        trainer, _ = make_trainer(config, device)
+        step = trainer.train_step
+
+        def train_step(batch: Any) -> Any:
+            if distributed.rank() == 1 and trainer.step == 2:
+                trainer.hook.parameters[5].detach().view(torch.int32).view(-1)[0] ^= 1
+            return step(batch)
+
+        trainer.train_step = train_step  # type: ignore[method-assign]
+        return failure(trainer.train)
+
+
+def start(config: Config) -> str:
+    return failure(lambda: run(config))
+
+
+def start_apart(config: Config) -> str:
+    return failure(lambda: run(replace(config, seed=distributed.rank())))
+
+
+def start_with_other_settings(config: Config) -> str:
+    return failure(lambda: run(replace(config, train=replace(config.train, log_every=1 + distributed.rank()))))
+
+
+def start_with_another_constant(config: Config) -> str:
+    """A buffer that nothing trains, on rank 1 one bit away."""
+    build = workflows.build_model
+
+    def build_otherwise(model_config: ModelConfig) -> Any:
+        model = build(model_config)
+        if distributed.rank() == 1:
+            dict(model.named_buffers())["prompt.no_mask_embed"].view(torch.int32)[0, 0] ^= 1
+        return model
+
+    workflows.build_model = build_otherwise  # type: ignore[assignment]
+    try:
+        return failure(lambda: run(config))
+    finally:
+        workflows.build_model = build
+
+
+def failure(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except (UserError, RuntimeError, FloatingPointError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """What each of two ranks says of the jobs below, all done by the same two processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    pairs = DatasetConfig(root=str(write_pairs(folder / "pairs", 12, seed=0)))
+    data = DataConfig(train=[pairs], workers=0, holdout=0.2)
+    model = ModelConfig(size="micro", decoder_width=32, image_size=64, freeze_encoder=False)
+
+    def config(name: str, engine: dict[str, Any], train: dict[str, Any]) -> Config:
+        recipe = TrainConfig(**{"batch_size": 4, "steps": 3, "log_every": 1, **train})
+        return Config(str(folder / name), model=model, data=data, engine=EngineConfig(**engine), train=recipe)
+
+    adamw = {"steps": 1, "optimizer": "adamw"}
+    wanted: dict[str, tuple[Callable[[Config], Any], dict[str, Any], dict[str, Any]]] = {
+        "step in fp32": (counted_steps, {}, {"clip_norm": 1.0}),
+        "step in bf16": (counted_steps, {"precision": "bf16"}, {"clip_norm": 1.0}),
+        "step in fp16": (counted_steps, {"precision": "fp16"}, {"clip_norm": 1.0}),
+        "rows in bf16": (counted_steps, {"reduce_dtype": "bf16"}, {}),
+        "exact": (first_gradient, {}, adamw),
+        "short": (first_gradient, {"reduce_dtype": "bf16"}, adamw),
+        "overflow": (overflow_on_one_rank, {"precision": "fp16"}, {}),
+        "nan in fp32": (nan_on_one_rank, {}, {}),
+        "nan in fp16": (nan_on_one_rank, {"precision": "fp16"}, {}),
+        "drift": (drift_on_one_rank, {}, {"steps": 6, "log_every": 2}),
+        "uneven": (start, {}, {"batch_size": 5}),
+        "apart": (start_apart, {}, {}),
+        "other settings": (start_with_other_settings, {}, {}),
+        "another constant": (start_with_another_constant, {}, {}),
+    }
+    jobs = [partial(job, config(name, engine, train)) for name, (job, engine, train) in wanted.items()]
+    results = dict(zip(wanted, zip(*run_ranks(run_all, 2, jobs), strict=True), strict=True))
+    assert not (folder / "apart").exists() and not (folder / "uneven").exists()
+    return {name: list(ranks) for name, ranks in results.items()}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_step_makes_one_all_reduce_and_reads_nothing_back(on_two_ranks: dict[str, list[Any]], precision: str) -> None:
+    for counts in on_two_ranks[f"step in {precision}"]:
+        assert counts == {"collectives": {"all_reduce": 3}, "reads": 0}
+
+
+def test_rows_in_bf16_travel_with_one_tiny_all_reduce_more(on_two_ranks: dict[str, list[Any]]) -> None:
+    for counts in on_two_ranks["rows in bf16"]:
+        assert counts == {"collectives": {"all_reduce": 6}, "reads": 0}
+
+
+def test_bf16_transport_stays_within_its_rounding(on_two_ranks: dict[str, list[Any]]) -> None:
+    exact, ranks = on_two_ranks["exact"][0], on_two_ranks["short"]
+    assert torch.equal(ranks[0], ranks[1])
+    assert 1e-5 < apart(ranks[0], exact) < 2**-8
+
+
+def test_an_overflow_on_one_rank_makes_all_skip_the_step_and_lower_the_scale(
+    on_two_ranks: dict[str, list[Any]],
+) -> None:
+    assert on_two_ranks["overflow"] == [{"skipped": True, "scale": 0.5}] * 2
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_nan_on_one_rank_stops_all_in_that_step_and_is_named(config: Config, precision: str) -> None:
-    config.engine.precision = precision  # type: ignore[assignment]
-    messages = run_ranks(nan_on_one_rank, 2, config)
+def test_a_nan_on_one_rank_stops_all_in_that_step_and_is_named(
+    on_two_ranks: dict[str, list[Any]], precision: str
+) -> None:
+    messages = on_two_ranks[f"nan in {precision}"]
     # Three losses a step: the fifth call is the RGB loss of step 2.
     assert [message for message, _ in messages] == ["step 2: not finite: loss rgb on rank 1"] * 2
     assert [poisoned for _, poisoned in messages] == [0, 0]
+
+
+def test_a_rank_that_drifts_is_named_at_the_next_log_line(on_two_ranks: dict[str, list[Any]]) -> None:
+    for message in on_two_ranks["drift"]:
+        assert message.startswith("RuntimeError: step 4: the weights of rank 1 are no longer those of rank 0")
+
+
+def test_a_batch_that_does_not_divide_is_refused(on_two_ranks: dict[str, list[Any]]) -> None:
+    message = "UserError: train.batch_size is 5; it must be a multiple of the 2 ranks"
+    assert on_two_ranks["uneven"] == [message] * 2
+
+
+def test_ranks_that_do_not_start_alike_are_stopped(on_two_ranks: dict[str, list[Any]]) -> None:
+    differing = {"apart": "seed and weights", "other settings": "train.log_every", "another constant": "weights"}
+    for job, what in differing.items():
+        for rank, message in enumerate(on_two_ranks[job]):
+            assert message == f"UserError: rank {1 - rank} starts with another {what} than rank {rank}"

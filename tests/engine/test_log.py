@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from samsod.engine.log import RunLog
 from samsod.utils.progress import duration, progress
+from tests.places import ROOT
 
 
 def test_rows_of_steps_taken_again_are_dropped(tmp_path: Path) -> None:
@@ -15,10 +18,14 @@ def test_rows_of_steps_taken_again_are_dropped(tmp_path: Path) -> None:
         log.row({"step": step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a crash in the middle of a row
-    log.forget_after(2)
+    log.row({"step": 2, "validation": {"S": 0.5}})
+    log.forget_after(2, evaluated_step=2)
     log.row({"step": 3, "again": True})
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert rows == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+    assert rows == [{"step": 1}, {"step": 2}, {"step": 2, "validation": {"S": 0.5}}, {"step": 3, "again": True}]
+    log.forget_after(2, evaluated_step=1)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1}, {"step": 2}]
 
 
 def test_lines_go_to_the_terminal_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,11 +34,26 @@ def test_lines_go_to_the_terminal_and_the_file(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "log.txt").read_text().endswith(" hello\n")
 
 
+def test_a_reader_that_has_gone_does_not_end_the_run(tmp_path: Path) -> None:
+    """As of `| head`: with a stdout of its own, whose other end is closed."""
+    code = (
+        "import sys, pathlib; from samsod.engine.log import RunLog; log = RunLog(pathlib.Path(sys.argv[1]))\n"
+        "for i in range(3): log.line(f'line {i}')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 0
+    assert [line.split()[-1] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["0", "1", "2"]
+
+
 def test_without_a_folder_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     log = RunLog(None)
     log.line("hello")
     log.row({"step": 1})
-    log.forget_after(0)
+    log.forget_after(0, 0)
     assert capsys.readouterr().out == "hello\n"
 
 
@@ -61,3 +83,7 @@ def test_tensorboard_gets_every_figure(tmp_path: Path) -> None:
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 0.5), (2, 1.0)]
     assert set(events.Tags()["scalars"]) == {"loss", "groups/decoder/norms/rgb"}
+    RunLog(tmp_path, tensorboard=True, step=1).row({"step": 2, "loss": 7.0})  # resumed at step 1
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 0.5), (2, 7.0)]

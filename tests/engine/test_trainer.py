@@ -14,11 +14,10 @@ from samsod.config import Config
 from samsod.data.selection import training_sets
 from samsod.engine import checkpoint
 from samsod.engine.launch import launch
+from samsod.engine.run_state import RunState, read_state
 from samsod.engine.trainer import Trainer
-from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.workflows import train
-from tests.ranks import run_ranks
 
 
 def run(config: Config) -> Trainer:
@@ -38,7 +37,10 @@ def test_a_run_leaves_config_log_metrics_and_checkpoints(config: Config) -> None
     trainer = run(config)
     output = Path(config.output)
     assert trainer.step == 3
-    assert sorted(path.name for path in output.iterdir()) == ["checkpoints", "config.yaml", "log.txt", "metrics.jsonl"]
+    assert sorted(path.name for path in output.iterdir()) == sorted(
+        [".lock", "checkpoints", "config.yaml", "log.txt", "metrics.jsonl", "state.json"]
+    )
+    assert read_state(output) == RunState("finished", 3, 3)
     assert {path.name for path in (output / "checkpoints").iterdir()} == {
         "best.pt",
         "step_00000002.pt",
@@ -50,10 +52,11 @@ def test_a_run_leaves_config_log_metrics_and_checkpoints(config: Config) -> None
         assert row["loss"] == pytest.approx(sum(row["losses"].values()))
         assert set(row["losses"]) == {"fusion", "rgb", "thermal"}
         assert set(row["groups"]) == {"rgb_adapter", "thermal_adapter", "decoder", "encoder"}
-        assert {"gradient_ratio", "images_per_second", "data_wait", "peak_memory_gib", "eta_seconds"} <= set(row)
+        assert {"gradient_ratios", "images_per_second", "data_wait", "peak_memory_gib", "eta_seconds"} <= set(row)
     assert any("validation" in row for row in rows(config))
     log = (output / "log.txt").read_text()
-    assert "started at step 0 from random weights" in log and "eta" in log
+    assert "started at step 0 from random weights" in log and "eta" in log and "| ratio rgb/thermal " in log
+    assert [list(row["gradient_ratios"]) for row in training] == [["rgb/thermal"]] * 3
 
 
 def test_training_lowers_the_loss(config: Config) -> None:
@@ -117,19 +120,19 @@ def test_resume_refuses_other_pairs(config: Config) -> None:
 def test_resume_from_an_older_checkpoint_does_not_bury_newer_ones(config: Config) -> None:
     trainer = run(config)
     with pytest.raises(UserError, match="got further"):
-        run(with_train(config, resume=str(checkpoint.step_path(trainer.checkpoints, 2)), steps=5))
+        run(with_train(config, resume=str(checkpoint.step_path(trainer.folder.checkpoints, 2)), steps=5))
 
 
 def test_a_lost_best_is_made_again_on_resume(config: Config) -> None:
     trainer = run(with_train(config, steps=2))
-    (trainer.checkpoints / "best.pt").unlink()
+    (trainer.folder.checkpoints / "best.pt").unlink()
     run(with_train(config, steps=2))
-    assert checkpoint.load_checkpoint(trainer.checkpoints / "best.pt")["step"] == 2
+    assert checkpoint.load_checkpoint(trainer.folder.checkpoints / "best.pt")["step"] == 2
 
 
 def test_init_from_takes_weights_only(config: Config, tmp_path: Path) -> None:
     trained = run(config)
-    path = str(checkpoint.step_path(trained.checkpoints, 3))
+    path = str(checkpoint.step_path(trained.folder.checkpoints, 3))
     fresh = replace(config, output=str(tmp_path / "fresh"), model=replace(config.model, init_from=path))
     fresh = with_train(fresh, steps=1, lr=0.0)
     started = run(fresh)
@@ -169,8 +172,8 @@ def test_an_epoch_with_an_evaluation_chooses_the_best(config: Config) -> None:
     trainer = run(with_train(config, steps=6))  # ten pairs: two steps an epoch
     scores = [row["validation"]["S"] for row in rows(config) if "validation" in row]
     assert len(scores) == 3
-    assert trainer.best == max(scores)
-    best = checkpoint.load_checkpoint(trainer.checkpoints / "best.pt")
+    assert trainer.progress.best == max(scores)
+    best = checkpoint.load_checkpoint(trainer.folder.checkpoints / "best.pt")
     assert best["step"] == 2 * (scores.index(max(scores)) + 1)
 
 
@@ -201,59 +204,13 @@ def test_a_validation_image_that_cannot_be_read_does_not_cost_the_epoch(config: 
 def test_an_overflow_under_fp16_is_skipped_and_lowers_the_scale(config: Config) -> None:
     trainer = run(replace(config, engine=replace(config.engine, precision="fp16")))
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
-    before = [p.detach().clone() for p in trainer.gradient_hook.parameters]
+    before = [p.detach().clone() for p in trainer.hook.parameters]
     trainer.train_step(next(iter(trainer.batches(0))))
     assert trainer.scaler.get_scale() == 2.0**119
-    assert all(torch.equal(a, b) for a, b in zip(before, trainer.gradient_hook.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.hook.parameters, strict=True))
 
 
 def test_too_few_pairs_are_refused_before_anything_is_written(config: Config) -> None:
     with pytest.raises(UserError, match="only 10 training samples"):
         run(with_train(config, batch_size=11))
-    assert not Path(config.output).exists()
-
-
-def train_apart(config: Config) -> str:
-    try:
-        run(replace(config, seed=distributed.rank()))
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def test_ranks_that_do_not_start_alike_are_stopped(config: Config) -> None:
-    for rank, message in enumerate(run_ranks(train_apart, 2, config)):
-        assert message == f"rank {1 - rank} starts with another weights than rank {rank}"
-    assert not Path(config.output).exists()
-
-
-def train_on_ranks(config: Config) -> dict[str, torch.Tensor]:
-    trainer = run(config)
-    return dict(trainer.model.state_dict())
-
-
-def flattened(state: dict[str, torch.Tensor]) -> torch.Tensor:
-    return torch.cat([value.flatten() for value in state.values()])
-
-
-def test_two_ranks_train_as_one_process_does(config: Config, tmp_path: Path) -> None:
-    # At the recipe's rate Adam turns gradients that are zero but for rounding into whole steps one way or the other.
-    config = with_train(config, steps=4, lr=1e-4)
-    alone = flattened(run(config).model.state_dict())
-    first, second = map(flattened, run_ranks(train_on_ranks, 2, replace(config, output=str(tmp_path / "two"))))
-    assert torch.equal(first, second)
-    assert (first - alone).norm() < 1e-5 * alone.norm()
-
-
-def uneven(config: Config) -> str:
-    try:
-        run(config)
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def test_a_batch_that_does_not_divide_is_refused(config: Config) -> None:
-    messages = run_ranks(uneven, 2, with_train(config, batch_size=5))
-    assert messages == ["train.batch_size is 5; it must be a multiple of the 2 ranks"] * 2
     assert not Path(config.output).exists()

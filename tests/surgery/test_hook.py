@@ -94,7 +94,7 @@ def test_hook_fills_every_gradient_with_its_groups_merged_one() -> None:
 def test_losses_and_figures_come_back_and_the_scale_is_not_in_the_diagnostics() -> None:
     model = Toy()
     hook = GradientHook(model.groups(), RuleConfig("sum"), seed=0, told=2)
-    plain = {}
+    plain: Mapping[str, Tensor] = {}
     for scale in (1.0, 1024.0):
         hook.clear()
         losses = model.losses(batch_of(6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -10,12 +11,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from samsod.engine.checkpoint import load_checkpoint
+from samsod.engine.run_state import RunState, read_state
+from tests.conftest import write_pairs
 from tests.tools.test_commands import MICRO, ROOT
 
 STEPS = 20
@@ -40,13 +44,12 @@ def torchrun(*options: str) -> list[str]:
 
 
 def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        command, text=True, cwd=ROOT, env={**os.environ, **environment}, start_new_session=True, **pipes
-    )  # type: ignore[call-overload]
+    return subprocess.Popen(command, text=True, cwd=ROOT, env=variables, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, str, str]:
     """Exit code, stdout and stderr; a hang is a failure."""
     try:
         out, err = process.communicate(timeout=timeout)
@@ -56,7 +59,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, s
     return process.returncode, out, err
 
 
-def wait_for(condition: Path, process: subprocess.Popen[str], timeout: float = 90) -> None:
+def wait_for(condition: Path, process: subprocess.Popen[str], timeout: float = 600) -> None:
     deadline = time.monotonic() + timeout
     while not condition.exists():
         assert process.poll() is None, process.communicate()
@@ -77,12 +80,33 @@ def same_training(first: Path, second: Path) -> bool:
     return weights and moments and (a["best"], a["best_step"]) == (b["best"], b["best_step"])
 
 
+CUT = ["train.checkpoint_steps=7", "data.workers=1", "data.holdout=0.2"]
+
+
+def launcher_of(ranks: int, *options: str) -> list[str]:
+    return [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}", *options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The last checkpoint of a run on so many ranks that nothing happened to."""
+
+    @functools.cache
+    def make(ranks: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        pairs = write_pairs(folder / "pairs", 12, seed=0)
+        code, _, err = finish(start([*launcher_of(ranks), *arguments(folder / "run", pairs, *CUT)]))
+        assert code == 0, err
+        return last(folder / "run")
+
+    return make
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(tmp_path: Path, pairs_folder: Path, ranks: int) -> None:
-    launcher = [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}")
-    settings = ["train.checkpoint_steps=7", "data.workers=1", "data.holdout=0.2"]
-    code, _, err = finish(start([*launcher, *arguments(tmp_path / "whole", pairs_folder, *settings)]))
-    assert code == 0, err
+def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(
+    tmp_path: Path, pairs_folder: Path, whole: Callable[[int], Path], ranks: int
+) -> None:
+    launcher, settings = launcher_of(ranks), CUT
     cut = start([*launcher, *arguments(tmp_path / "cut", pairs_folder, *settings)])
     wait_for(tmp_path / "cut" / "checkpoints" / "step_00000007.pt", cut)
     os.killpg(cut.pid, signal.SIGKILL)
@@ -93,7 +117,7 @@ def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(tmp_path: Path, p
     code, out, err = finish(start([*launcher, *arguments(tmp_path / "cut", pairs_folder, *settings)]))
     assert code == 0, err
     assert "at step 7" in out
-    assert same_training(last(tmp_path / "whole"), last(tmp_path / "cut"))
+    assert same_training(whole(ranks), last(tmp_path / "cut"))
     rows = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, STEPS + 1))
 
@@ -107,27 +131,77 @@ def test_another_world_size_resumes_and_says_so(tmp_path: Path, pairs_folder: Pa
     assert "at step 3 (2 ranks instead of 1" in out
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_sigterm_saves_and_exits_0_within_a_step(tmp_path: Path, pairs_folder: Path, ranks: int) -> None:
-    command = arguments(tmp_path / "run", pairs_folder, "train.steps=100000", "train.checkpoint_every=100000")
-    launcher = [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}")
-    process = start([*launcher, *command, "data.holdout=0", "train.eval_every=0"])
+LONG = ["train.steps=100000", "train.checkpoint_every=100000", "data.holdout=0", "train.eval_every=0"]
+
+
+def check_stopped(output: Path) -> int:
+    """That a run saved the step it was asked to stop in, and says so; the step."""
+    (saved,) = (output / "checkpoints").glob("step_*.pt")
+    rows = (output / "metrics.jsonl").read_text().splitlines()
+    step = json.loads(rows[-1])["step"]
+    assert load_checkpoint(saved)["step"] == step
+    assert "asked to stop, saved at step" in (output / "log.txt").read_text()
+    assert read_state(output) == RunState("stopped", step, 100000)
+    return int(step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_process_group_saves_and_exits_0(
+    tmp_path: Path, pairs_folder: Path, number: signal.Signals
+) -> None:
+    """As of Ctrl-C on a terminal, or of a cluster: the loader processes hear it too, and must not die before."""
+    process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG, "data.workers=2")])
     wait_for(tmp_path / "run" / "metrics.jsonl", process)
+    os.killpg(process.pid, number)
+    code, out, err = finish(process)
+    assert (code, err) == (0, "asked to stop: saves first, once this step is done; again: at once\n"), out
+    check_stopped(tmp_path / "run")
+
+
+def test_sigterm_to_torchrun_saves_on_all_ranks(tmp_path: Path, pairs_folder: Path) -> None:
+    launcher = torchrun("--standalone", "--nproc_per_node=2")
+    process = start([*launcher, *arguments(tmp_path / "run", pairs_folder, *LONG, "data.workers=1")])
+    wait_for(tmp_path / "run" / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    finish(process)  # torchrun itself ends with the signal it was sent
+    check_stopped(tmp_path / "run")
+
+
+def test_a_second_signal_ends_a_run_at_once_wherever_it_is(tmp_path: Path, pairs_folder: Path) -> None:
+    """Here in a step that never ends, as of a rank that waits for one that is gone."""
+    stuck = tmp_path / "stuck.py"
+    stuck.write_text(
+        "import ctypes, pathlib\n"
+        "from samsod.engine.trainer import Trainer\n"
+        "def train_step(self, batch):\n"
+        f"    pathlib.Path({str(tmp_path / 'in_step')!r}).touch()\n"
+        "    while True: ctypes.PyDLL(None).sleep(1000)\n"  # in C, and holding the interpreter
+        "Trainer.train_step = train_step\n"
+    )
+    process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG, f"imports=[{stuck}]")])
+    wait_for(tmp_path / "in_step", process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    code, out, err = finish(process, timeout=60)
-    (saved,) = (tmp_path / "run" / "checkpoints").glob("step_*.pt")
-    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert load_checkpoint(saved)["step"] == json.loads(rows[-1])["step"]
-    assert "asked to stop, saved at step" in (tmp_path / "run" / "log.txt").read_text()
-    if ranks == 1:  # torchrun itself ends with the signal it was sent
-        assert code == 0, (out, err)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == -signal.SIGTERM
 
 
-def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(tmp_path: Path, pairs_folder: Path) -> None:
-    launcher = torchrun("--standalone", "--nproc_per_node=2", "--max-restarts=2")
-    settings = ["train.checkpoint_steps=5"]
-    assert finish(start([*launcher, *arguments(tmp_path / "whole", pairs_folder, *settings)]))[0] == 0
+def test_two_runs_in_one_folder_are_refused_in_one_line(tmp_path: Path, pairs_folder: Path) -> None:
+    first = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG)])
+    wait_for(tmp_path / "run" / "metrics.jsonl", first)
+    code, _, err = finish(start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG)]))
+    (line,) = err.splitlines()
+    assert code == 2 and f"process {first.pid} on" in line and "is working in it" in line
+    first.send_signal(signal.SIGINT)
+    assert finish(first)[0] == 0
+
+
+def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(
+    tmp_path: Path, pairs_folder: Path, whole: Callable[[int], Path]
+) -> None:
+    launcher, settings = launcher_of(2, "--max-restarts=2"), CUT
     suicidal = tmp_path / "suicidal.py"
     suicidal.write_text(
         "import os, signal\n"
@@ -140,10 +214,10 @@ def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(tmp_
         "Trainer.train_step = train_step\n"
     )
     command = [*launcher, *arguments(tmp_path / "cut", pairs_folder, *settings, f"imports=[{suicidal}]")]
-    code, out, err = finish(start(command), timeout=180)
+    code, out, err = finish(start(command))
     assert code == 0, err
     assert "resumed from" in out
-    assert same_training(last(tmp_path / "whole"), last(tmp_path / "cut"))
+    assert same_training(whole(2), last(tmp_path / "cut"))
 
 
 def test_two_machines_meet_and_train_as_one_process(tmp_path: Path, pairs_folder: Path) -> None:
@@ -192,7 +266,7 @@ def test_a_sample_that_goes_bad_in_epoch_3_is_named(tmp_path: Path, pairs_folder
     process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *settings)])
     wait_for(tmp_path / "run" / "checkpoints" / "step_00000005.pt", process)
     (pairs_folder / "T" / "004.png").write_bytes(b"")
-    code, _, err = finish(process, timeout=60)
+    code, _, err = finish(process)
     assert code == 2
     (line,) = err.splitlines()
     assert "T/004.png" in line

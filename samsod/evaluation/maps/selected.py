@@ -30,7 +30,7 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
             except UserError as error:
                 faults.append(str(error))
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+        raise UserError(*dict.fromkeys(faults))
     return found
 
 
