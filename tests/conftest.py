@@ -18,7 +18,7 @@ from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.evaluation.contact_sheet import write_png
 from samsod.utils.machine import cores
 
-torch.set_num_threads(min(2, cores()))
+torch.set_num_threads(1)  # more threads wait for each other where other work runs beside
 
 SIZE = 64
 RGBT = ("rgb", "thermal")
