@@ -16,7 +16,6 @@ import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.evaluation.contact_sheet import write_png
-from samsod.utils.machine import cores
 
 torch.set_num_threads(1)  # more threads wait for each other where other work runs beside
 
