@@ -1,4 +1,4 @@
-"""Registries: the names a config may use for models, adapters, losses and gradient rules."""
+"""Registries: the names a config may use for models, encoders, adapters, losses and gradient rules."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Registry:
 
 
 MODELS = Registry("model")
+ENCODERS = Registry("encoder")
 ADAPTERS = Registry("adapter")
 LOSSES = Registry("loss")
 RULES = Registry("gradient rule")

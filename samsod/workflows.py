@@ -24,6 +24,7 @@ from samsod.evaluation.evaluator import validate
 from samsod.evaluation.testing import Results, run_test
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable
@@ -47,7 +48,7 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     loss = build_loss(config.loss)
     train_sets, val_sets, remarks = training_sets(config)
-    guide = getattr(loss, "needs_guide", False)
+    guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before the model is built.

@@ -8,7 +8,7 @@ from samsod.utils.errors import run_main
 
 def main() -> None:
     """Builds the model with random weights, counts and prints."""
-    parser = config_parser("Counts parameters and multiply-adds of one RGB-T pair, by part, beside the paper's.")
+    parser = config_parser("Counts parameters and multiply-adds of one pair, by part, beside the paper's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     config, args = parse_config(parser)
     from samsod.benchmarks.cost import cost, cost_table
@@ -19,7 +19,7 @@ def main() -> None:
     with launch(config):
         figures = cost(build_model(config.model), config.model.image_size)
         parts = figures.pop("parts")
-        print(json.dumps(figures) if args.json else cost_table(figures, parts, config.model.size))
+        print(json.dumps(figures) if args.json else cost_table(figures, parts, config.model))
 
 
 if __name__ == "__main__":

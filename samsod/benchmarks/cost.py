@@ -11,6 +11,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
+from samsod.config import ModelConfig
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
 
@@ -93,12 +94,13 @@ def _parameters(modules: list[nn.Module], trainable: bool = False) -> int:
     return sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad or not trainable)
 
 
-def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], size: str) -> str:
-    """The figures by part in millions and billions, beside the paper's for the size where it has some."""
+def cost_table(figures: dict[str, Any], parts: dict[str, dict[str, int]], config: ModelConfig) -> str:
+    """The figures by part in millions and billions, beside the paper's where it has some of such a model."""
     side = figures["input_size"]
-    lines = [f"one pair of {side}x{side} images", text_table(COST_HEADING, cost_rows(figures, parts))]
-    if size in PAPER and side == 512:
-        reported = PAPER[size]
+    heading = f"one {side}x{side} image of each modality: {', '.join(config.modalities)}"
+    lines = [heading, text_table(COST_HEADING, cost_rows(figures, parts))]
+    reported = PAPER.get(config.size)
+    if reported and side == 512 and len(config.modalities) == 2 and config.encoder.name == "sam2":
         lines.append(
             f"the paper's Table I reports {reported['params'] / 1e6:.1f} M and {reported['macs'] / 1e9:.1f} G; "
             "its count, like column GMAC, leaves attention's products out, but takes transposed convolutions four times"

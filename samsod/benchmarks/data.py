@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import Dataset
 
 from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data import imagenet
 from samsod.data.augment import draw
 from samsod.data.dataset import PairDataset, Sample, SampleKey
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
@@ -33,7 +34,6 @@ from samsod.data.sources.modalities import settings_of
 from samsod.data.synthetic.demo_set import encoded, write_scene
 from samsod.data.synthetic.scenes import make_scene
 from samsod.data.transforms import Factors
-from samsod.utils import imagenet
 from samsod.utils.errors import UserError
 from samsod.utils.progress import progress
 

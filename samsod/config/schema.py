@@ -56,6 +56,10 @@ class AdapterConfig:
     """share of channels the gate decides on (Eq. 22)"""
     gate_scope: Literal["image", "batch"] = "image"
     """what the gate is averaged over; with batch (the released code) a prediction depends on its batch mates"""
+    gate_pooling: Literal["mean_token", "tokens"] = "mean_token"
+    """mean_token: the softmax of the mean token (Eq. 23); tokens (the released code): the mean of every token's"""
+    gate_start: Literal["zero", "random"] = "zero"
+    """start of the gates' linear layers; random (the released code): PyTorch's own"""
     gate_gradient: Literal["straight_through", "none"] = "straight_through"
     """how the gate learns through floor(); with none (the released code) it never does and is frozen"""
     options: dict[str, Any] = field(default_factory=dict)
@@ -71,11 +75,22 @@ class AdapterConfig:
 
 
 @dataclass
+class EncoderConfig:
+    """The image encoder every modality goes through, and the decoder that reads it (SPEC 1.1, 1.4)."""
+
+    name: str = "sam2"
+    """sam2, which size, trunk, decoder_width and dense_prompt belong to, or one registered by `imports`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """settings of an encoder of your own"""
+
+
+@dataclass
 class ModelConfig:
     """The network (SPEC 1)."""
 
     name: str = "samsod"
     """which registered model"""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     size: Literal["micro", "tiny", "small", "base_plus", "large"] = "large"
     """SAM2's Hiera size; micro is ours, for training from scratch and for tests"""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
@@ -109,7 +124,7 @@ class ModelConfig:
             yield "image_size", f"expected a multiple of 32, at least 64, found {self.image_size}"
         if self.decoder_width < 32 or self.decoder_width % 32:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
-        if self.weights and self.decoder_width != 256:
+        if self.encoder.name == "sam2" and self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
 
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
+from samsod.data import imagenet
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
-from samsod.utils import imagenet
 
 _LEVELS = np.arange(256, dtype=np.float32)
 # OpenCV rounds where Pillow cuts; the thousandth keeps whole numbers from being cut to the one below.

@@ -64,10 +64,10 @@ def chosen_blocks(model: SaliencyModel, blocks: Sequence[int]) -> list[int]:
     """
     if not isinstance(model, Samsod):
         raise UserError(f"model.name={model.config.name}: only samsod has blocks with adapters to draw")
-    depth = len(model.trunk.blocks)
+    depth = len(model.encoder.widths)
     if wrong := [block for block in blocks if not 0 <= block < depth]:
         raise UserError(f"--blocks: the model has no block {wrong[0]}; expected 0 to {depth - 1}")
-    return list(dict.fromkeys(blocks)) or list(model.trunk.stage_ends)
+    return list(dict.fromkeys(blocks)) or list(model.encoder.stage_ends)
 
 
 def activation_mosaics(

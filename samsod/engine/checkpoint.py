@@ -96,8 +96,8 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def model_state(model: SaliencyModel) -> dict[str, Tensor]:
-    """The part of the model a checkpoint must hold; see the model's `saved_prefixes`."""
-    return {key: value for key, value in model.state_dict().items() if key.startswith(model.saved_prefixes())}
+    """The part of the model a checkpoint must hold."""
+    return model.saved_state()
 
 
 def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str | Path) -> None:
@@ -117,10 +117,10 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
     """Name, size and SHA-256 of the SAM2 file under the model; None when its weights are all in the checkpoint."""
-    config = model.config
-    if not config.weights or not config.freeze_encoder or "" in model.saved_prefixes():
+    path = model.base_file()
+    if path is None:
         return None
-    return {"file": Path(config.weights).name, "size": config.size, "sha256": file_digest(config.weights)}
+    return {"file": path.name, "size": model.config.size, "sha256": file_digest(path)}
 
 
 def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None, path: str | Path) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from samsod.utils import distributed
 from samsod.utils.files import write_text
@@ -69,13 +66,6 @@ class RunLog:
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= (evaluated_step if '"validation"' in line else step)]
         write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _finite(value: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samsod.engine.log import peak_memory_gib
 from samsod.surgery.diagnostics import Diagnostics, gradient_ratios
+from samsod.utils.machine import peak_memory_gib
 from samsod.utils.progress import duration
 
 

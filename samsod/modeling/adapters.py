@@ -1,7 +1,8 @@
 """The adapters beside the MLP of every Hiera block (paper III.B, Eq. 18 and 21-23).
 
 An adapter maps the tokens after the attention residual, `[B,h,w,d]`, to what is added to them, before the common
-factor `scale`. Its down-projections start Kaiming-uniform and everything else at zero, so a fresh adapter adds nothing.
+factor `scale`. Its down-projections start Kaiming-uniform and everything else at zero (the gates too, unless
+`gate_start` says otherwise), so a fresh adapter adds nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class DecoupledAdapter(nn.Module):
     """A foreground bottleneck that keeps its largest activations, a background one that keeps its smallest (Eq. 21).
 
     How many each token keeps is k = floor(c·(α + β·G)) of c channels (Eq. 22). The gate G = softmax(A·x̄ + b) (Eq. 23)
-    sees the mean token x̄: of the image, or of the whole batch as in the released code (`gate_scope`). (A gate on every
-    token would cost 0.14 GMAC in the large model, with which the paper's 418.0 G does not come out.)
+    sees the mean token x̄: of the image, or of the whole batch as in the released code (`gate_scope`). That code takes
+    the softmax of every token and then their mean (`gate_pooling: tokens`), which would cost 0.14 GMAC in the large
+    model: the paper's 418.0 G comes out without.
 
     Args:
         dim: Channels d of the tokens.
@@ -62,10 +64,10 @@ class DecoupledAdapter(nn.Module):
         self.channels = config.bottleneck
         self.alphas = (config.alpha_foreground, config.alpha_background)
         self.beta = config.beta
-        self.gate_scope = config.gate_scope
+        self.gate_scope, self.gate_pooling = config.gate_scope, config.gate_pooling
         self.foreground = Bottleneck(dim, config.bottleneck)
         self.background = Bottleneck(dim, config.bottleneck)
-        self.gate = zero_linear(dim, 2)
+        self.gate = _gate(dim, config)
         self.straight_through = config.gate_gradient == "straight_through"
         # Without a gradient through floor() no loss reaches the gate.
         self.gate.requires_grad_(self.straight_through)
@@ -86,8 +88,11 @@ class DecoupledAdapter(nn.Module):
         """ρ = c·(α + β·G) of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch)."""
         tokens = (1, 2) if self.gate_scope == "image" else (0, 1, 2)
         wide = torch.promote_types(x.dtype, torch.float32)
-        logits = self.gate(x.mean(tokens, keepdim=True, dtype=wide))
-        foreground, background = torch.softmax(logits, dim=-1, dtype=wide).split(1, dim=-1)
+        if self.gate_pooling == "tokens":
+            shares = torch.softmax(self.gate(x), dim=-1, dtype=wide).mean(tokens, keepdim=True)
+        else:
+            shares = torch.softmax(self.gate(x.mean(tokens, keepdim=True, dtype=wide)), dim=-1, dtype=wide)
+        foreground, background = shares.split(1, dim=-1)
         alpha_foreground, alpha_background = self.alphas
         return (
             self.channels * (alpha_foreground + self.beta * foreground),
@@ -106,7 +111,7 @@ class DecoupledMoeAdapter(DecoupledAdapter):
 
     def __init__(self, dim: int, config: AdapterConfig) -> None:
         super().__init__(dim, config)
-        self.branch_gate = zero_linear(dim, 2)
+        self.branch_gate = _gate(dim, config)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
@@ -133,6 +138,11 @@ class Bottleneck(nn.Module):
     def activate(self, x: Tensor) -> Tensor:
         """The activations of the bottleneck, `[..., channels]`."""
         return F.gelu(self.down(x))
+
+
+def _gate(dim: int, config: AdapterConfig) -> nn.Linear:
+    """A gate's linear layer: of its two outputs the first is the foreground's."""
+    return nn.Linear(dim, 2) if config.gate_start == "random" else zero_linear(dim, 2)
 
 
 def zero_linear(dim_in: int, dim_out: int) -> nn.Linear:

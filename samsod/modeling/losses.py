@@ -1,4 +1,4 @@
-"""Losses on one prediction; the three predictions are supervised each on its own (paper Eq. 3, 7, 8).
+"""Losses on one prediction; every stream is supervised on its own (paper Eq. 3, 7, 8).
 
 A loss is called as `loss(logits, batch)` with logits `[B,1,H,W]` and the batch's tensors by name, and returns a
 scalar, the mean over images.

@@ -1,10 +1,11 @@
-"""SAMSOD: one frozen SAM2 encoder, a set of adapters per modality, one shared mask decoder (paper Fig. 2)."""
+"""SAMSOD: one frozen encoder, a set of adapters per modality, one shared mask decoder (paper Fig. 2)."""
 
 from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,8 @@ from torch.nn import functional as F
 
 from samsod.config import ModelConfig
 from samsod.modeling.adapters import build_adapter
+from samsod.modeling.backbone import build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
-from samsod.modeling.sam2 import parts as sam2_parts
 from samsod.registry import MODELS
 from samsod.utils.errors import UserError
 
@@ -41,6 +42,9 @@ class SaliencyModel(nn.Module, ABC):
 
     Args:
         config: The model's settings.
+
+    Attributes:
+        modalities: Names of the images it takes, the reference first.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -60,13 +64,17 @@ class SaliencyModel(nn.Module, ABC):
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules of each part, as the cost table lists them."""
 
-    def saved_prefixes(self) -> tuple[str, ...]:
-        """What of the state dict a checkpoint must hold; all of it unless a file can give the rest back."""
-        return ("",)
+    def base_file(self) -> Path | None:
+        """The file that gives back what `saved_state` leaves out; None when it leaves nothing out."""
+        return None
+
+    def saved_state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold, by key; the tensors are the model's own, so that it can be loaded into them."""
+        return self.state_dict()
 
 
 def build_model(config: ModelConfig) -> SaliencyModel:
-    """The configured model, with Meta's weights when `weights` names a file.
+    """The configured model, with the encoder's weights when `weights` names a file.
 
     Raises:
         UserError: No such model, or the weights do not fit.
@@ -89,58 +97,47 @@ class Samsod(SaliencyModel):
         super().__init__(config)
         if taken := [name for name in self.modalities if hasattr(nn.ModuleDict(), name)]:
             raise UserError(f"model.modalities: PyTorch has another use for the name {taken[0]!r}; choose another")
-        spec = sam2_parts.trunk_spec(config.size, config.trunk)
-        self.trunk = sam2_parts.build_trunk(spec)
-        self.neck = sam2_parts.build_neck(spec, config.decoder_width)
-        self.mask_decoder = sam2_parts.build_mask_decoder(config.decoder_width)
-        self.prompt = sam2_parts.EmptyPrompt(config.decoder_width)
-        if config.weights:
-            parts = {"trunk": self.trunk, "neck": self.neck, "mask_decoder": self.mask_decoder}
-            sam2_parts.load_sam2_weights(parts, self.prompt, config.weights, config.size)
-        self.adapters = nn.ModuleDict({name: self._adapters() for name in self.modalities})
-        self._freeze()
+        self.encoder, self.decoder = build_backbone(config)
+        self.adapters = nn.ModuleDict(
+            {
+                name: nn.ModuleList(build_adapter(config.adapter, width) for width in self.encoder.widths)
+                for name in self.modalities
+            }
+        )
+        for module in self.encoder.pretrained():
+            module.requires_grad_(not config.freeze_encoder)
+        for parameter in self.decoder.unreachable():
+            parameter.requires_grad_(False)
 
     def forward(self, images: Mapping[str, Tensor]) -> Prediction:
         """Predicts from one batch.
 
         Args:
-            images: `[B,3,H,W]` by modality, sides multiples of 32; other entries are ignored.
+            images: `[B,3,H,W]` by modality, sides multiples of the encoder's stride (SAM2: 32); other entries are
+                ignored.
 
         Returns:
             Logits `[B,1,H,W]` of the configured streams.
 
         Raises:
-            ValueError: A modality is missing, or the sides are no multiples of 32.
+            ValueError: A modality is missing, or the sides are no such multiples.
         """
-        for name in self.modalities:
-            if name not in images:
-                raise ValueError(f"no image of the modality {name}: model.modalities is {list(self.modalities)}")
-            if images[name].shape[-1] % 32 or images[name].shape[-2] % 32:
-                raise ValueError(f"expected sides that are multiples of 32, found {tuple(images[name].shape[-2:])}")
+        self._check(images)
         features = {name: self.encode(images[name], name) for name in self.modalities}
         if FUSION in self.loss_names():
             # Eq. 2, stage by stage.
-            fused = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
-            features = {FUSION: fused, **features}
+            features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
         return Prediction({name: self.decode(features[name]) for name in self.loss_names()})
 
     def encode(self, images: Tensor, modality: str) -> list[Tensor]:
-        """Images `[B,3,H,W]` through trunk and one modality's adapters: maps `[B,C,h,w]` at strides 4, 8, 16, 32."""
-        adapters = self.adapters[modality].children()
-        x = sam2_parts.embed_patches(self.trunk, images)
-        features = []
-        for index, (block, adapter) in enumerate(zip(self.trunk.blocks, adapters, strict=True)):
-            x = sam2_parts.attention_residual(block, x)
-            x = x + sam2_parts.mlp_residual(block, x) + self.config.adapter.scale * adapter(x)
-            if index in self.trunk.stage_ends:
-                features.append(x.permute(0, 3, 1, 2))
-        return features
+        """Images `[B,3,H,W]` through the encoder and one modality's adapters: a map `[B,C,h,w]` per stage."""
+        adapters = list(self.adapters[modality].children())
+        return self.encoder(images, lambda block, x: self.config.adapter.scale * adapters[block](x))
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """The trunk's four maps through neck and mask decoder: logits `[B,1,H,W]` in float32 (Eq. 2, 6)."""
-        pyramid, _ = self.neck(features)
-        logits = sam2_parts.decode(self.mask_decoder, self.prompt, pyramid[:3], self.config.dense_prompt)
-        return F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
+        """The stages' maps, of one modality or the sum of several, to logits `[B,1,H,W]` in float32 (Eq. 6)."""
+        logits = self.decoder(self.encoder.pyramid(features)).float()
+        return F.interpolate(logits, scale_factor=self.decoder.stride, mode="bilinear", align_corners=False)
 
     def loss_names(self) -> tuple[str, ...]:
         """The losses this model is trained with, in the order they are computed."""
@@ -151,14 +148,14 @@ class Samsod(SaliencyModel):
     def parameter_groups(self) -> ParameterGroups:
         """The groups of gradient surgery and the losses that reach each (SPEC 3)."""
         every = (FUSION, *self.modalities)
-        modules: dict[str, tuple[list[nn.Module], tuple[str, ...]]] = {
-            **{f"{name}_adapter": ([adapters], (FUSION, name)) for name, adapters in self.adapters.items()},
-            "decoder": ([self.mask_decoder], every),
-            "encoder": ([self.trunk, self.neck], every),
+        modules: dict[str, tuple[nn.Module, tuple[str, ...]]] = {
+            **{f"{name}_adapter": (adapters, (FUSION, name)) for name, adapters in self.adapters.items()},
+            "decoder": (self.decoder, every),
+            "encoder": (self.encoder, every),
         }
         groups = []
-        for name, (parts, losses) in modules.items():
-            parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
+        for name, (module, losses) in modules.items():
+            parameters = [p for p in module.parameters() if p.requires_grad]
             reached_by = tuple(loss for loss in self.loss_names() if loss in losses)
             if parameters:
                 groups.append(ParameterGroup(name, parameters, reached_by))
@@ -166,20 +163,23 @@ class Samsod(SaliencyModel):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules of each part, as the cost table lists them."""
-        adapters = list(self.adapters.values())
-        return {"trunk": [self.trunk], "neck": [self.neck], "decoder": [self.mask_decoder], "adapters": adapters}
+        encoder = {name: [module] for name, module in self.encoder.parts().items()}
+        return {**encoder, "decoder": [self.decoder], "adapters": list(self.adapters.values())}
 
-    def saved_prefixes(self) -> tuple[str, ...]:
-        """What a checkpoint must hold: all that was trained, and the encoder when no file can give it back."""
-        trained = ("adapters.", "mask_decoder.", "prompt.")
-        frozen_from_file = self.config.freeze_encoder and self.config.weights
-        return trained if frozen_from_file else (*trained, "trunk.", "neck.")
+    def base_file(self) -> Path | None:
+        """The encoder's weights file, when it is frozen and so still what that file gives."""
+        return Path(self.config.weights) if self.config.weights and self.config.freeze_encoder else None
 
-    def _adapters(self) -> nn.ModuleList:
-        return nn.ModuleList(build_adapter(self.config.adapter, block.dim_out) for block in self.trunk.blocks)
+    def saved_state(self) -> dict[str, Tensor]:
+        """All that was trained, and the encoder when no file can give it back."""
+        given_back = {id(module) for module in self.encoder.pretrained()} if self.base_file() else set()
+        prefixes = tuple(f"{name}." for name, module in self.named_modules() if id(module) in given_back)
+        return {key: value for key, value in self.state_dict().items() if not key.startswith(prefixes)}
 
-    def _freeze(self) -> None:
-        for module in (self.trunk, self.neck):
-            module.requires_grad_(not self.config.freeze_encoder)
-        for parameter in sam2_parts.unreachable_parameters(self.mask_decoder):
-            parameter.requires_grad_(False)
+    def _check(self, images: Mapping[str, Tensor]) -> None:
+        for name in self.modalities:
+            if name not in images:
+                raise ValueError(f"no image of the modality {name}: model.modalities is {list(self.modalities)}")
+            height, width = images[name].shape[-2:]
+            if height % self.encoder.stride or width % self.encoder.stride:
+                raise ValueError(f"expected sides that are multiples of {self.encoder.stride}, found {height}, {width}")

@@ -1,9 +1,9 @@
-"""Losses for scribbles: what is labelled is learnt, and the RGB image says how far it reaches (SPEC 2).
+"""Losses for scribbles: what is labelled is learnt, and the reference image says how far it reaches (SPEC 2).
 
 Where only strokes are labelled, the pixels between them are decided by two terms without labels: a saliency map may
 change only where the image does (`smoothness`), and nearby pixels of one colour are equally salient (`coherence`).
-The guide of both is the RGB image, for all three streams: they are supervised with one truth, drawn on the RGB
-image; a thermal image is too coarse to hold contours, and would pull its stream to another truth.
+The guide of both is the reference image, for all streams: they are supervised with one truth, drawn on that image;
+another modality's (a thermal image is too coarse to hold contours) would pull its stream to another truth.
 
 Every term is a mean over images of figures that depend on one image each, so that neither micro-batches nor the
 number of ranks change it (partial BCE divided by the labelled pixels of a whole batch would depend on both).
@@ -22,10 +22,10 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from samsod.registry import LOSSES
-from samsod.utils import imagenet
 from samsod.utils.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)
+BORDERS = ("replicate", "zeros")
 
 
 class _WeakLoss(ABC):
@@ -33,17 +33,20 @@ class _WeakLoss(ABC):
 
     Attributes:
         partial_labels: Tells whoever puts data and loss together that sets with scribbles may be used.
+        needs_guide: Tells them that batches must hold a `guide`.
     """
 
     partial_labels = True
+    needs_guide = False
 
     def __call__(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Scalar loss of logits `[B,1,H,W]`, the mean over images, in float32.
 
         Args:
             logits: Of one stream.
-            batch: `rgb` `[B,3,H,W]`, standardised with ImageNet's statistics; `ground_truth` `[B,1,H,W]` in 0-1;
-                `labelled` `[B,1,H,W]`, 1 where the truth is known, 0 elsewhere; without it, it is known everywhere.
+            batch: `ground_truth` `[B,1,H,W]` in 0-1; `labelled` `[B,1,H,W]`, 1 where the truth is known, 0 elsewhere;
+                without it, it is known everywhere; with `needs_guide` also `guide` `[B,3,H,W]`, the reference image in
+                0-1. An image of one colour (blanked by augmentation, say) guides nothing: the term is 0 for it.
         """
         with torch.autocast(logits.device.type, enabled=False):
             return self.per_image(logits.float(), batch).mean()
@@ -69,32 +72,46 @@ class PartialBce(_WeakLoss):
 class Smoothness(_WeakLoss):
     """Edge-aware smoothness (Zhang et al., "Weakly-Supervised Salient Object Detection via Scribble Annotations").
 
-    Mean over pixels of Σ_D c_D·ψ(D p · exp(-α·|D grey|)), with ψ(x) = √(x² + ε²), p = sigmoid(logit), grey the RGB
-    image's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator (c = `second`),
-    all 3×3 in whole numbers over replicated borders.
+    Mean over pixels of Σ_D c_D·ψ(D p · exp(-α·|D grey|)), with ψ(x) = √(x² + ε²), p = sigmoid(logit), grey the
+    guide's luma in 0-1, and D the Sobel operators in x and y (c = `first`) and the Laplace operator of 8 neighbours
+    (c = `second`), all 3×3 in whole numbers.
 
     Args:
         first: Weight of the first-order terms.
         second: Weight of the second-order term.
         alpha: How quickly an edge of the image lifts the penalty.
         epsilon: Where ψ turns from a parabola into the absolute value.
+        border: What lies beyond the border: `replicate` its pixels, or `zeros`, as in the code of the paper's group,
+            which penalise objects at the border.
     """
 
-    def __init__(self, first: float = 10.0, second: float = 1.0, alpha: float = 10.0, epsilon: float = 0.001) -> None:
+    needs_guide = True
+
+    def __init__(
+        self,
+        first: float = 10.0,
+        second: float = 1.0,
+        alpha: float = 10.0,
+        epsilon: float = 0.001,
+        border: str = "replicate",
+    ) -> None:
+        if border not in BORDERS:
+            raise UserError(f"loss.options.border: expected {' or '.join(BORDERS)}, found {border!r}")
         _check_positive(first=first, second=second, alpha=alpha)
         _check_positive(strictly=True, epsilon=epsilon)
         self.first, self.second, self.alpha, self.epsilon = first, second, alpha, epsilon
+        self.border = border
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of every image, `[B]`, from logits in float32."""
-        colours, guides = guide_image(batch["rgb"])
+        colours = batch["guide"].float()
         red, green, blue = (weight * plane for weight, plane in zip(LUMA, colours.split(1, 1), strict=True))
-        return guides * self.of_maps(logits.sigmoid(), red + green + blue)
+        return _guides(colours) * self.of_maps(logits.sigmoid(), red + green + blue)
 
     def of_maps(self, saliency: Tensor, grey: Tensor) -> Tensor:
         """The loss `[B]` of saliency maps under grey images, `[B,1,H,W]` each, in 0-1."""
         weights = (self.first, self.first, self.second)
-        terms = zip(weights, _derivatives(saliency), _derivatives(grey), strict=True)
+        terms = zip(weights, _derivatives(saliency, self.border), _derivatives(grey, self.border), strict=True)
         total = saliency.new_zeros(len(saliency))
         for weight, change, edge in terms:
             held = change * torch.exp(-self.alpha * edge.abs())
@@ -117,6 +134,8 @@ class Coherence(_WeakLoss):
         stride: Side of the square of pixels that become one.
     """
 
+    needs_guide = True
+
     def __init__(self, window: int = 11, sigma_xy: float = 6.0, sigma_rgb: float = 0.1, stride: int = 4) -> None:
         if not (isinstance(window, int) and window >= 3 and window % 2):
             raise UserError(f"loss.options.window: expected an odd number from 3 on, found {window}")
@@ -127,8 +146,8 @@ class Coherence(_WeakLoss):
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss of every image, `[B]`, from logits in float32."""
-        colours, guides = guide_image(batch["rgb"])
-        return guides * self.of_maps(self._shrunk(logits.sigmoid()), self._shrunk(colours))
+        colours = batch["guide"].float()
+        return _guides(colours) * self.of_maps(self._shrunk(logits.sigmoid()), self._shrunk(colours))
 
     def of_maps(self, saliency: Tensor, colours: Tensor) -> Tensor:
         """The loss `[B]` of maps `[B,1,h,w]` under colours `[B,3,h,w]` in 0-1, both shrunk already."""
@@ -147,12 +166,22 @@ class Scribble(_WeakLoss):
         bce: Weight of `PartialBce`.
         smoothness: Weight of `Smoothness`.
         coherence: Weight of `Coherence`.
+        border: Of `Smoothness`.
         **options: Of `Coherence`: window, sigma_xy, sigma_rgb, stride.
     """
 
-    def __init__(self, bce: float = 1.0, smoothness: float = 0.3, coherence: float = 1.0, **options: Any) -> None:
+    needs_guide = True
+
+    def __init__(
+        self,
+        bce: float = 1.0,
+        smoothness: float = 0.3,
+        coherence: float = 1.0,
+        border: str = "replicate",
+        **options: Any,
+    ) -> None:
         _check_positive(bce=bce, smoothness=smoothness, coherence=coherence)
-        terms = ((bce, PartialBce()), (smoothness, Smoothness()), (coherence, Coherence(**options)))
+        terms = ((bce, PartialBce()), (smoothness, Smoothness(border=border)), (coherence, Coherence(**options)))
         self.terms: list[tuple[float, _WeakLoss]] = [(weight, term) for weight, term in terms if weight]
 
     def per_image(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -163,34 +192,26 @@ class Scribble(_WeakLoss):
         return total
 
 
-def guide_image(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """The colours behind a standardised image, and whether they can guide.
-
-    Args:
-        rgb: `[B,3,H,W]`, standardised with ImageNet's statistics.
-
-    Returns:
-        `[B,3,H,W]` in 0-1, and `[B]`: 0 for an image of one colour (blanked by augmentation, say), whose guidance
-        would be that all is equally salient, else 1.
-    """
-    rgb = rgb.detach().float()
-    planes = zip(rgb.split(1, 1), imagenet.MEAN, imagenet.STD, strict=True)
-    colours = torch.cat([plane * deviation + mean for plane, mean, deviation in planes], 1)
-    varies = (rgb.amax((2, 3)) > rgb.amin((2, 3))).any(1)
-    return colours, varies.float()
+def _guides(colours: Tensor) -> Tensor:
+    """Which images can guide, `[B]`: 0 for one of a single colour, which would say that all is equally salient."""
+    return (colours.amax((2, 3)) > colours.amin((2, 3))).any(1).float()
 
 
-def _derivatives(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sobel in x, Sobel in y and Laplace of `[B,1,H,W]`, borders replicated.
+def _derivatives(maps: Tensor, border: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Sobel in x, Sobel in y and Laplace (of 8 neighbours) of `[B,1,H,W]`.
 
     Written as differences: convolutions may be rounded to TF32, and PyTorch's replicating pad is not deterministic.
     """
-    wide = torch.cat([maps[..., :1], maps, maps[..., -1:]], -1)
-    wide = torch.cat([wide[..., :1, :], wide, wide[..., -1:, :]], -2)
+    if border == "zeros":
+        wide = F.pad(maps, (1, 1, 1, 1))
+    else:
+        wide = torch.cat([maps[..., :1], maps, maps[..., -1:]], -1)
+        wide = torch.cat([wide[..., :1, :], wide, wide[..., -1:, :]], -2)
     down = wide[..., :-2, :] + 2 * wide[..., 1:-1, :] + wide[..., 2:, :]
     across = wide[..., :-2] + 2 * wide[..., 1:-1] + wide[..., 2:]
-    around = wide[..., :-2, 1:-1] + wide[..., 2:, 1:-1] + wide[..., 1:-1, :-2] + wide[..., 1:-1, 2:]
-    return down[..., 2:] - down[..., :-2], across[..., 2:, :] - across[..., :-2, :], around - 4 * maps
+    rows = wide[..., :-2, :] + wide[..., 1:-1, :] + wide[..., 2:, :]
+    window = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return down[..., 2:] - down[..., :-2], across[..., 2:, :] - across[..., :-2, :], window - 9 * maps
 
 
 class _LocalDifferences(torch.autograd.Function):

@@ -52,11 +52,28 @@ def test_parts_add_up(model_config: ModelConfig) -> None:
 
 @pytest.mark.parametrize(("size", "expected"), [("tiny", (32.678, 59.50, 66.96)), ("large", (224.148, 417.11, 446.16))])
 def test_the_papers_figures_come_out(size: str, expected: tuple[float, ...]) -> None:
-    figures = cost(Samsod(ModelConfig(size=size)), 512)  # type: ignore[arg-type]
+    config = ModelConfig(size=size)  # type: ignore[arg-type]
+    figures = cost(Samsod(config), 512)
     found = (figures["params"] / 1e6, figures["macs_fvcore"] / 1e9, figures["macs_with_attention"] / 1e9)
     assert tuple(round(value, digits) for value, digits in zip(found, (3, 2, 2), strict=True)) == expected
-    table = cost_table(figures, figures.pop("parts"), size)
-    assert f"{expected[1]:.2f}" in table and "Table I" in table
+    parts = figures.pop("parts")
+    table = cost_table(figures, parts, config)
+    assert (
+        f"{expected[1]:.2f}" in table and "Table I" in table and "512x512 image of each modality: rgb, therm" in table
+    )
+    assert "Table I" not in cost_table(figures, parts, replace(config, modalities=["rgb"]))
+
+
+def test_costs_follow_the_modalities(model_config: ModelConfig) -> None:
+    """One modality more costs its adapters, and a pass through encoder and decoder; the first brings the fusion too."""
+    lists = (["rgb"], ["rgb", "depth"], ["rgb", "depth", "thermal"])
+    one, two, three = (cost(Samsod(replace(model_config, modalities=names)), 64) for names in lists)
+    for key in ("params", "macs_with_attention"):
+        parts = [figures["parts"] for figures in (one, two, three)]
+        assert parts[2]["adapters"][key] == 3 * parts[0]["adapters"][key] > 0
+        for part in ("trunk", "neck", "decoder"):
+            passes = {"params": (1, 1, 1), "macs_with_attention": (1, 2, 3) if part == "trunk" else (1, 3, 4)}[key]
+            assert [item[part][key] for item in parts] == [count * parts[0][part][key] for count in passes]
 
 
 def test_counting_changes_nothing(model_config: ModelConfig) -> None:

@@ -52,6 +52,9 @@ def test_pairs_that_do_not_fit_are_named(tmp_path: Path, pairs_folder: Path, mod
     torch.manual_seed(0)
     with pytest.raises(UserError, match="000: no image of the modality thermal"):
         activation_mosaics(Samsod(model_config), [read_example({"rgb": rgb}, DataConfig())], [0], DataConfig())
+    three = Samsod(replace(model_config, modalities=["rgb", "depth", "thermal"]))
+    example = read_example({"thermal": rgb, "rgb": rgb, "depth": rgb}, DataConfig())
+    assert [m.titles[0] for m in activation_mosaics(three, [example], [0], DataConfig())] == list(three.modalities)
     alone = Samsod(replace(model_config, modalities=["rgb"]))
     (mosaic,) = activation_mosaics(alone, [read_example({"rgb": rgb}, DataConfig())], [0], DataConfig())
     assert mosaic.titles[0] == "rgb" and mosaic.remark

@@ -10,6 +10,7 @@ import torch
 
 from samsod.config import ModelConfig
 from samsod.engine import checkpoint
+from samsod.modeling.sam2.weights import meta_state
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
 
@@ -37,15 +38,9 @@ def test_weights_come_back(model_config: ModelConfig, tmp_path: Path) -> None:
 
 def official_file(path: Path, model_config: ModelConfig, seed: int) -> Path:
     """A file in Meta's format for the micro model."""
-    from samsod.modeling.sam2.parts import PARTS, PROMPT_KEYS
-
     torch.manual_seed(seed)
     model = Samsod(replace(model_config, decoder_width=256))
-    parts = {"trunk": model.trunk, "neck": model.neck, "mask_decoder": model.mask_decoder}
-    state = {PARTS[part] + key: value for part, m in parts.items() for key, value in m.state_dict().items()}
-    state[PROMPT_KEYS["no_mem_embed"]] = model.prompt.no_mem_embed
-    state[PROMPT_KEYS["no_mask_embed"]] = model.prompt.no_mask_embed
-    state[PROMPT_KEYS["position_matrix"]] = model.prompt.position.positional_encoding_gaussian_matrix
+    state = meta_state(model.encoder, model.decoder)  # type: ignore[arg-type]
     torch.save({"model": state}, path)
     return path
 
@@ -55,11 +50,7 @@ def test_a_frozen_encoder_from_a_file_is_not_stored_but_checked(model_config: Mo
     settings = replace(model_config, decoder_width=256, freeze_encoder=True, weights=str(first))
     path = save(Samsod(settings), tmp_path / "run.pt")
     stored = checkpoint.load_checkpoint(path)
-    assert {key.partition(".")[0] for key in stored["model"]} == {
-        "adapters",
-        "mask_decoder",
-        "prompt",
-    }
+    assert {key.partition(".")[0] for key in stored["model"]} == {"adapters", "decoder"}
     assert stored["base"]["file"] == "a.pt" and len(stored["base"]["sha256"]) == 64
     checkpoint.load_model_state(Samsod(settings), stored, path)
     message = one_line(path, Samsod(replace(settings, weights=str(second))))
@@ -69,19 +60,23 @@ def test_a_frozen_encoder_from_a_file_is_not_stored_but_checked(model_config: Mo
 
 def test_a_random_frozen_encoder_is_stored(model_config: ModelConfig) -> None:
     state = checkpoint.model_state(Samsod(replace(model_config, freeze_encoder=True)))
-    assert any(key.startswith("trunk.") for key in state)
+    assert any(key.startswith("encoder.trunk.") for key in state)
 
 
 def test_keys_that_do_not_fit_are_all_listed(model_config: ModelConfig, tmp_path: Path) -> None:
     path = save(Samsod(model_config), tmp_path / "a.pt")
     content = dict(checkpoint.load_checkpoint(path))
     state = content["model"]
-    del state["neck.convs.0.conv.bias"]
+    del state["encoder.neck.convs.0.conv.bias"]
     state["extra"] = torch.zeros(1)
-    state["trunk.pos_embed"] = torch.zeros(1, 1)
+    state["encoder.trunk.pos_embed"] = torch.zeros(1, 1)
     checkpoint.save_checkpoint(path, {key: content[key] for key in ("model", "base")})
     message = one_line(path, Samsod(model_config))
-    for part in ("1 missing (neck.convs.0.conv.bias)", "1 unexpected (extra)", "trunk.pos_embed is [1, 1], expected"):
+    for part in (
+        "1 missing (encoder.neck.convs.0.conv.bias)",
+        "1 unexpected (extra)",
+        "encoder.trunk.pos_embed is [1, 1], expected",
+    ):
         assert part in message
 
 

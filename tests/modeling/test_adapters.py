@@ -138,19 +138,73 @@ def test_batch_mates_matter_only_to_the_batch_gate(name: str, scope: str) -> Non
 
 
 @torch.no_grad()
-def test_decoupled_is_equation_21_to_23() -> None:
-    adapter = randomised("decoupled", bottleneck=8)
+def literal_gates(adapter: DecoupledAdapter, x: Tensor, pooling: str, scope: str) -> list[list[float]]:
+    """Shares of foreground and background of every image, token by token."""
+    images = [image.reshape(-1, image.shape[-1]) for image in x]
+    pools = images if scope == "image" else [torch.cat(images)] * len(images)
+    gates = []
+    for tokens in pools:
+        seen = tokens if pooling == "tokens" else [sum(tokens) / len(tokens)]
+        shares = [torch.softmax(adapter.gate.weight @ token + adapter.gate.bias, 0) for token in seen]
+        gates.append(torch.stack(shares).mean(0).tolist())
+    return gates
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", ["mean_token", "tokens"])
+@pytest.mark.parametrize("scope", ["image", "batch"])
+def test_decoupled_is_equation_21_to_23(pooling: str, scope: str) -> None:
+    adapter = randomised("decoupled", bottleneck=8, gate_pooling=pooling, gate_scope=scope, beta=0.4)
     assert isinstance(adapter, DecoupledAdapter)
-    x = torch.randn(1, 3, 3, 8, dtype=torch.float64)
-    gate = torch.softmax(adapter.gate(x.mean((1, 2))), -1)[0]
+    x = 3 * torch.randn(2, 3, 3, 8, dtype=torch.float64)
+    gates = literal_gates(adapter, x, pooling, scope)
     expected = torch.zeros_like(x)
-    for share, alpha, module, largest in (
-        (gate[0], 0.45, adapter.foreground, True),
-        (gate[1], 0.35, adapter.background, False),
-    ):
-        k = int(8 * (alpha + 0.1 * share))
-        expected += module.up(literal_topk(torch.nn.functional.gelu(module.down(x)), k, largest))
+    for image, gate in enumerate(gates):
+        for share, alpha, module, largest in (
+            (gate[0], 0.45, adapter.foreground, True),
+            (gate[1], 0.35, adapter.background, False),
+        ):
+            k = int(8 * (alpha + 0.4 * share))
+            expected[image] += module.up(literal_topk(torch.nn.functional.gelu(module.down(x[image])), k, largest))
     torch.testing.assert_close(adapter(x), expected)
+    rho = adapter.kept_channels(x)[0].flatten()
+    torch.testing.assert_close(rho, 8 * (0.45 + 0.4 * torch.tensor(gates, dtype=torch.float64)[: len(rho), 0]))
+
+
+@torch.no_grad()
+def test_the_two_poolings_differ_where_tokens_do() -> None:
+    adapters = [randomised("decoupled", gate_pooling=pooling) for pooling in ("mean_token", "tokens")]
+    x = 3 * torch.randn(1, 3, 3, 8, dtype=torch.float64)
+    one, other = (adapter.kept_channels(x)[0] for adapter in adapters)  # type: ignore[operator]
+    assert not torch.allclose(one, other, atol=0.05)
+    x[:] = x[:, :1, :1]
+    one, other = (adapter.kept_channels(x)[0] for adapter in adapters)  # type: ignore[operator]
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("pooling", ["mean_token", "tokens"])
+def test_a_learning_gate_gets_the_gradient_of_its_pooling(pooling: str) -> None:
+    adapter = randomised("decoupled", gate_pooling=pooling)
+    assert isinstance(adapter, DecoupledAdapter)
+    x = torch.randn(2, 2, 2, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(adapter.kept_channels, (x,))
+    adapter(x).square().sum().backward()
+    assert adapter.gate.weight.grad is not None and adapter.gate.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["decoupled", "decoupled_moe"])
+def test_gates_start_at_zero_or_as_linear_layers_do(name: str) -> None:
+    torch.manual_seed(0)
+    zero, random = (build_adapter(AdapterConfig(name, gate_start=start), 64) for start in ("zero", "random"))
+    gates = [key for key, _ in random.named_parameters() if "gate." in key]
+    assert len(gates) == (4 if name == "decoupled_moe" else 2)
+    for key, parameter in random.named_parameters():
+        if key in gates:
+            assert 0 < parameter.abs().max() <= 1 / 8 and zero.get_parameter(key).abs().max() == 0  # 1/sqrt(64)
+        elif "up." in key:
+            assert parameter.abs().max() == 0
+    x = torch.randn(1, 2, 2, 64)
+    assert torch.equal(random(x), torch.zeros_like(x))
 
 
 def test_moe_weighs_the_branches_per_token() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -116,6 +117,20 @@ def test_wrong_input_is_refused(model_config: ModelConfig) -> None:
         model({"rgb": torch.zeros(1, 3, 64, 64), "thermal": torch.zeros(1, 3, 64, 72)})
     with pytest.raises(ValueError, match=r"no image of the modality thermal: model\.modalities is"):
         model({"rgb": torch.zeros(1, 3, 64, 64)})
+
+
+def test_further_modalities_change_no_start(model_config: ModelConfig) -> None:
+    """Weights are drawn for encoder, decoder, and the adapters in the list's order."""
+    states = []
+    for modalities in (["rgb"], ["rgb", "thermal"], ["rgb", "thermal", "depth"]):
+        torch.manual_seed(0)
+        states.append(Samsod(replace(model_config, modalities=modalities)).state_dict())
+    for fewer, more in itertools.pairwise(states):
+        assert list(more)[: len(fewer)] == list(fewer) and len(more) > len(fewer)
+        assert all(torch.equal(more[key], value) for key, value in fewer.items())
+    assert {key.partition(".")[0]: None for key in states[0]} == dict.fromkeys(("encoder", "decoder", "adapters"))
+    twins = [states[1][f"adapters.{name}.0.foreground.down.weight"] for name in ("rgb", "thermal")]
+    assert not torch.equal(*twins)
 
 
 @pytest.mark.parametrize("name", ["type", "train", "training", "keys"])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from samsod.config import LossConfig
 from samsod.modeling.losses import build_loss
-from samsod.modeling.scribble_losses import Coherence, Smoothness, _half_window, guide_image
-from samsod.utils import imagenet
+from samsod.modeling.scribble_losses import Coherence, Smoothness, _half_window
+from samsod.registry import LOSSES
 from samsod.utils.errors import UserError
 
 Batch = dict[str, Tensor]
@@ -20,11 +20,6 @@ def loss_of(name: str, **options: Any) -> Any:
     return build_loss(LossConfig(name, options))
 
 
-def standardised(colours: Tensor) -> Tensor:
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (imagenet.MEAN, imagenet.STD))
-    return (colours - mean) / deviation
-
-
 def make_batch(images: int = 2, height: int = 16, width: int = 20, seed: int = 0) -> tuple[Tensor, Batch]:
     """Logits and a batch whose pixels are labelled at random, one in five."""
     generator = torch.Generator().manual_seed(seed)
@@ -32,7 +27,7 @@ def make_batch(images: int = 2, height: int = 16, width: int = 20, seed: int = 0
     truth = (torch.rand(images, 1, height, width, generator=generator) > 0.6).float()
     labelled = (torch.rand(images, 1, height, width, generator=generator) > 0.8).float()
     logits = torch.randn(images, 1, height, width, generator=generator) * 2
-    return logits, {"rgb": standardised(colours), "ground_truth": truth, "labelled": labelled}
+    return logits, {"guide": colours, "ground_truth": truth, "labelled": labelled}
 
 
 def literal_bce(logits: Tensor, truth: Tensor, labelled: Tensor) -> float:
@@ -50,14 +45,16 @@ def literal_bce(logits: Tensor, truth: Tensor, labelled: Tensor) -> float:
 KERNELS = (
     (10, ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))),
     (10, ((-1, -2, -1), (0, 0, 0), (1, 2, 1))),
-    (1, ((0, 1, 0), (1, -4, 1), (0, 1, 0))),
+    (1, ((1, 1, 1), (1, -8, 1), (1, 1, 1))),
 )
 
 
-def literal_smoothness(saliency: Any, grey: Any) -> float:
+def literal_smoothness(saliency: Any, grey: Any, border: str) -> float:
     height, width = len(saliency), len(saliency[0])
 
     def at(image: Any, y: int, x: int) -> float:
+        if border == "zeros" and not (0 <= y < height and 0 <= x < width):
+            return 0.0
         return image[min(max(y, 0), height - 1)][min(max(x, 0), width - 1)]
 
     def filtered(image: Any, kernel: Any, y: int, x: int) -> float:
@@ -103,21 +100,21 @@ def test_partial_bce_equals_the_literal_loop_over_labelled_pixels() -> None:
     assert loss_of("partial_bce")(logits, batch).item() == pytest.approx(sum(expected) / 3, rel=1e-5)
 
 
-def test_smoothness_equals_the_literal_loop() -> None:
+@pytest.mark.parametrize("border", ["replicate", "zeros"])
+def test_smoothness_equals_the_literal_loop(border: str) -> None:
     logits, batch = make_batch()
-    colours, _ = guide_image(batch["rgb"] * 0.1)  # little contrast, or the edges would leave no penalty
-    batch["rgb"] = batch["rgb"] * 0.1
-    grey = (colours * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
-    expected = [literal_smoothness(logits[i, 0].sigmoid().tolist(), grey[i].tolist()) for i in range(2)]
-    assert loss_of("smoothness")(logits, batch).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
+    batch["guide"] = batch["guide"] * 0.02 + 0.3  # little contrast, or the edges would leave no penalty
+    grey = (batch["guide"] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+    expected = [literal_smoothness(logits[i, 0].sigmoid().tolist(), grey[i].tolist(), border) for i in range(2)]
+    assert loss_of("smoothness", border=border)(logits, batch).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
 
 
 def test_coherence_equals_the_literal_loop_at_a_quarter_of_the_resolution() -> None:
     logits, batch = make_batch(height=50, width=60)  # a map of 13 x 15, wider than the window; the last row is partial
-    batch["rgb"] = torch.nn.functional.avg_pool2d(batch["rgb"], 9, 1, 4) * 0.5  # colours near enough to count
-    colours, _ = guide_image(batch["rgb"])
+    batch["guide"] = torch.nn.functional.avg_pool2d(batch["guide"], 9, 1, 4) * 0.2  # colours near enough to count
     expected = [
-        literal_coherence(blocks(logits[i, 0].sigmoid()), [blocks(plane) for plane in colours[i]]) for i in range(2)
+        literal_coherence(blocks(logits[i, 0].sigmoid()), [blocks(plane) for plane in batch["guide"][i]])
+        for i in range(2)
     ]
     assert loss_of("coherence")(logits, batch).item() == pytest.approx(sum(expected) / 2, rel=1e-4)
 
@@ -145,6 +142,9 @@ def test_the_whole_is_the_weighted_sum_of_its_parts() -> None:
     parts = {name: loss_of(name)(logits, batch).item() for name in ("partial_bce", "smoothness", "coherence")}
     expected = parts["partial_bce"] + 0.3 * parts["smoothness"] + parts["coherence"]
     assert loss_of("scribble")(logits, batch).item() == pytest.approx(expected, rel=1e-6)
+    zeros = loss_of("smoothness", border="zeros")(logits, batch).item()
+    bordered = loss_of("scribble", border="zeros")(logits, batch).item()
+    assert bordered == pytest.approx(expected + 0.3 * (zeros - parts["smoothness"]), rel=1e-6) != expected
     other = loss_of("scribble", bce=2, smoothness=0, coherence=0.5, window=5, stride=2)(logits, batch).item()
     small = loss_of("coherence", window=5, stride=2)(logits, batch).item()
     assert other == pytest.approx(2 * parts["partial_bce"] + 0.5 * small, rel=1e-6)
@@ -192,14 +192,14 @@ def test_edges_of_the_image_let_the_map_change() -> None:
     other_edge[..., 16:, :] = 0.9
     for name in ("smoothness", "coherence"):
         loss = loss_of(name)
-        at, across = (loss(step, {**truth, "rgb": standardised(colours)}) for colours in (same_edge, other_edge))
+        at, across = (loss(step, {**truth, "guide": colours}) for colours in (same_edge, other_edge))
         assert at < 0.1 * across, name
 
 
 def test_an_image_of_one_colour_guides_nothing() -> None:
     logits, batch = make_batch()
     one = loss_of("scribble")(logits[1:], {name: value[1:] for name, value in batch.items()})
-    batch["rgb"][0] = standardised(torch.zeros(3, 16, 20))
+    batch["guide"][0] = 0.4
     bce = loss_of("partial_bce")(logits[:1], {name: value[:1] for name, value in batch.items()})
     assert loss_of("scribble")(logits, batch).item() == pytest.approx((one + bce).item() / 2, rel=1e-6)
 
@@ -257,9 +257,19 @@ def test_nothing_is_read_back_to_the_host() -> None:
         ("coherence", {"stride": 2.5}, "stride"),
         ("coherence", {"sigma_rgb": 0}, "sigma_rgb"),
         ("smoothness", {"epsilon": float("nan")}, "epsilon"),
+        ("scribble", {"border": "zero"}, "border"),
         ("partial_bce", {"window": 3}, "window"),
     ],
 )
 def test_wrong_options_are_named(name: str, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=rf"loss\.options.*{named}"):
         loss_of(name, **options)
+
+
+def test_losses_say_what_they_need() -> None:
+    needs = {"partial_bce": False, "smoothness": True, "coherence": True, "scribble": True, "weighted_iou_bce": False}
+    for name, guide in needs.items():
+        assert getattr(LOSSES.get(name), "needs_guide", False) == guide, name
+    logits, batch = make_batch()
+    del batch["guide"]
+    assert loss_of("partial_bce")(logits, batch) > 0

@@ -1,10 +1,11 @@
-"""Writes the demo set in the layout of VT5000, whole or not at all."""
+"""Writes the demo set in the layout of VT5000 (with D beside RGB and T, if asked for), whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from samsod.data.synthetic.scenes import VERSION, Bytes, Scene, make_scene
 from samsod.utils.errors import UserError
 
 SPLITS = ("Train", "Test")
-FOLDERS = ("RGB", "T", "GT")
+FILES = {"rgb": ("RGB", ".jpg"), "depth": ("D", ".png"), "thermal": ("T", ".jpg")}
+"""By modality, the folder and the ending of its images; JPEG would blur the holes of depth, where it has no reading."""
+MASKS = ("GT", ".png")
+DEFAULT = ("rgb", "thermal")
 RECORD = "demo_set.json"
 JPEG_QUALITY = 95
 
@@ -29,20 +33,21 @@ def encoded(suffix: str, image: Bytes) -> bytes:
 
 
 def write_scene(folder: Path, stem: str, scene: Scene) -> None:
-    """Writes one scene into `folder`/RGB, T and GT; the thermal image gets three equal channels."""
-    for name in FOLDERS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    bgr, grey = scene.rgb[..., ::-1], np.repeat(scene.thermal[..., None], 3, axis=2)
-    (folder / "RGB" / f"{stem}.jpg").write_bytes(encoded(".jpg", np.ascontiguousarray(bgr)))
-    (folder / "T" / f"{stem}.jpg").write_bytes(encoded(".jpg", grey))
-    (folder / "GT" / f"{stem}.png").write_bytes(encoded(".png", scene.mask))
+    """Writes one scene into folders below `folder`; the thermal image gets three equal channels."""
+    for name, image in {**scene.images, "": scene.mask}.items():
+        place, suffix = FILES.get(name, MASKS)
+        if name == "thermal":
+            image = np.repeat(image[..., None], 3, axis=2)
+        path = folder / place / f"{stem}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(suffix, np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image)))
 
 
-def write_set(root: Path, counts: tuple[int, int], size: int, seed: int) -> None:
+def write_set(root: Path, counts: tuple[int, int], size: int, seed: int, modalities: Sequence[str] = DEFAULT) -> None:
     """Writes both splits below `root`, which must not hold them yet."""
     for split, (name, count) in enumerate(zip(SPLITS, counts, strict=True)):
         for index in range(count):
-            write_scene(root / name, f"{index + 1:04d}", make_scene(seed, split, index, size))
+            write_scene(root / name, f"{index + 1:04d}", make_scene(seed, split, index, size, modalities))
 
 
 def recorded(output: Path) -> dict[str, Any] | None:
@@ -50,7 +55,9 @@ def recorded(output: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((output / RECORD).read_text(encoding="utf-8"))
         expected = {name: record[name.lower()] for name in SPLITS}
-        found = [(name, len(os.listdir(output / "VT5000" / name / sub))) for name in SPLITS for sub in FOLDERS]
+        record.setdefault("modalities", list(DEFAULT))  # older records do not say
+        folders = [FILES[name][0] for name in record["modalities"]] + [MASKS[0]]
+        found = [(name, len(os.listdir(output / "VT5000" / name / sub))) for name in SPLITS for sub in folders]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return record if all(count == expected[name] for name, count in found) else None
@@ -71,14 +78,22 @@ def install(made: Path, output: Path, parameters: dict[str, Any]) -> None:
     record.replace(output / RECORD)
 
 
-def make_set(output: Path, counts: tuple[int, int], size: int, seed: int, force: bool = False) -> None:
+def make_set(
+    output: Path,
+    counts: tuple[int, int],
+    size: int,
+    seed: int,
+    force: bool = False,
+    modalities: Sequence[str] = DEFAULT,
+) -> None:
     """Makes `output`/VT5000, whole or not at all, unless `output` already holds the same set.
 
     Raises:
         UserError: Another VT5000 is in the way and `force` is off, or `output` cannot be written.
     """
     target = output / "VT5000"
-    parameters = {"version": VERSION, "train": counts[0], "test": counts[1], "size": size, "seed": seed}
+    parameters: dict[str, Any] = {"version": VERSION, "train": counts[0], "test": counts[1], "size": size, "seed": seed}
+    parameters["modalities"] = list(modalities)
     if os.path.lexists(target) and not force:
         if recorded(output) == parameters:
             print(f"{target} already holds this set")
@@ -88,7 +103,7 @@ def make_set(output: Path, counts: tuple[int, int], size: int, seed: int, force:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".demo_set-", dir=output) as temporary:
             made = Path(temporary) / "VT5000"
-            write_set(made, counts, size, seed)
+            write_set(made, counts, size, seed, modalities)
             install(made, output, parameters)
     except OSError as error:
         raise UserError(f"--output {output}: {error}") from error

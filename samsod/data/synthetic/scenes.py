@@ -1,16 +1,22 @@
-"""Demo scenes: a third hides its object from the camera, a third from the thermal sensor, a third shows it to both."""
+"""Demo scenes: as many show their object to every sensor as hide it from one of them.
+
+Of three sensors it is depth that has scenes of its own besides, whose objects the others do not see.
+"""
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from samsod.data.synthetic.depth import render_depth
 from samsod.data.synthetic.shapes import (
     PATTERNS,
     Backdrop,
+    Failure,
     Plane,
     Rng,
     blurred,
@@ -28,26 +34,34 @@ from samsod.data.synthetic.shapes import (
 Bytes = npt.NDArray[np.uint8]
 
 VERSION = 1  # of the drawing: another number means other pictures for the same seed
-BOTH, RGB_FAILS, THERMAL_FAILS = KINDS = ("both", "rgb_fails", "thermal_fails")
+SENSORS = ("rgb", "depth", "thermal")
 
 
 class Scene(NamedTuple):
     """One pair and its truth.
 
     Attributes:
-        rgb: The camera's image, H x W x 3, red first.
-        thermal: The thermal image, H x W.
+        images: By modality: the camera's image, H x W x 3, red first; the others H x W.
         mask: 255 on the salient object, 0 elsewhere, H x W.
-        kind: One of `KINDS`.
+        kind: One of `scene_kinds`.
     """
 
-    rgb: Bytes
-    thermal: Bytes
+    images: dict[str, Bytes]
     mask: Bytes
     kind: str
 
 
-def make_scene(seed: int, split: int, index: int, size: int) -> Scene:
+def scene_kinds(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The kinds of scenes in a set of these modalities: by name, which of them lose the object."""
+    kinds: dict[str, tuple[str, ...]] = {"both" if len(modalities) == 2 else "all": ()}
+    if len(modalities) > 1:
+        kinds |= {f"{name}_fails": (name,) for name in modalities}
+    if len(modalities) > 2:
+        kinds["depth_only"] = tuple(name for name in modalities if name != "depth")
+    return kinds
+
+
+def make_scene(seed: int, split: int, index: int, size: int, modalities: Sequence[str] = ("rgb", "thermal")) -> Scene:
     """Draws one scene; the kinds take turns over `index`.
 
     Args:
@@ -55,15 +69,20 @@ def make_scene(seed: int, split: int, index: int, size: int) -> Scene:
         split: 0 for training, 1 for testing.
         index: The scene's number in its split, from 0.
         size: Height and width in pixels.
+        modalities: Some of `SENSORS`.
     """
     rng = np.random.default_rng([seed, split, index])
-    kind = KINDS[index % len(KINDS)]
+    kinds = scene_kinds(modalities)
+    kind = list(kinds)[index % len(kinds)]
     backdrop = draw_backdrop(rng, size)
     alpha = draw_objects(rng, size)
     mask = np.where(alpha >= 0.5, 255, 0).astype(np.uint8)
-    rgb = render_rgb(rng, backdrop, alpha, fails=kind == RGB_FAILS)
-    thermal = render_thermal(rng, backdrop, alpha, fails=kind == THERMAL_FAILS)
-    return Scene(to_bytes(rgb), to_bytes(thermal), mask, kind)
+    # Always in this order, so that a further modality leaves the images before it as they were.
+    render = {"rgb": render_rgb, "thermal": render_thermal, "depth": render_depth}
+    drawn = {
+        name: draw(rng, backdrop, alpha, name in kinds[kind]) for name, draw in render.items() if name in modalities
+    }
+    return Scene({name: to_bytes(drawn[name]) for name in modalities}, mask, kind)
 
 
 def to_bytes(image: Plane) -> Bytes:
@@ -72,24 +91,6 @@ def to_bytes(image: Plane) -> Bytes:
 
 
 # --- The RGB image ---
-
-
-class Failure(NamedTuple):
-    """How a modality loses the object.
-
-    Attributes:
-        contrast: The share of the object's own appearance that is left.
-        gain: The share of the whole scene's contrast that is left.
-        level: The grey that replaces the lost contrast.
-        noise: The deviation of the sensor's noise.
-        blur: Gaussian blur, in pixels of a 160-pixel picture.
-    """
-
-    contrast: float = 1.0
-    gain: float = 1.0
-    level: float = 0.0
-    noise: float = 0.01
-    blur: float = 0.0
 
 
 def rgb_failure(rng: Rng) -> Failure:

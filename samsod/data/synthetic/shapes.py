@@ -237,3 +237,24 @@ def specks(rng: Rng, alpha: Plane) -> Plane:
         radius = round(rng.uniform(0.007, 0.016) * size * 16)
         cv2.circle(canvas, centre, radius, (255,), -1, cv2.LINE_AA, shift=4)
     return (canvas / 255).astype(np.float32)
+
+
+# --- Failures ---
+
+
+class Failure(NamedTuple):
+    """How a modality loses the object.
+
+    Attributes:
+        contrast: The share of the object's own appearance that is left.
+        gain: The share of the whole scene's contrast that is left.
+        level: The grey that replaces the lost contrast.
+        noise: The deviation of the sensor's noise.
+        blur: Gaussian blur, in pixels of a 160-pixel picture.
+    """
+
+    contrast: float = 1.0
+    gain: float = 1.0
+    level: float = 0.0
+    noise: float = 0.01
+    blur: float = 0.0

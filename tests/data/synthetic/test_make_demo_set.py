@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import subprocess
@@ -22,7 +23,7 @@ from tests.places import ROOT
 
 SCRIPT = ROOT / "data" / "make_demo_set.py"
 SIZE = 96
-RGB, THERMAL = "rgb", "thermal"
+RGB, DEPTH, THERMAL = THREE = ("rgb", "depth", "thermal")
 
 
 def load_script() -> ModuleType:
@@ -40,6 +41,11 @@ demo = load_script()
 @pytest.fixture(scope="module")
 def scenes() -> list[Any]:
     return [make_scene(0, 0, index, SIZE) for index in range(90)]
+
+
+@pytest.fixture(scope="module")
+def triple_scenes() -> list[Any]:
+    return [make_scene(0, 0, index, SIZE, THREE) for index in range(100)]
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -63,10 +69,14 @@ def run_script(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def border_contrast(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> float:
-    """|mean inside - mean outside| along the mask's border, in units of the deviation there; the best channel."""
+    """|mean inside - mean outside| along the mask's border, in units of the deviation there; the best channel.
+
+    A single channel's zeros are no readings, and do not count.
+    """
     near = np.ones((5, 5), np.uint8)
-    inside = (mask > 0) & (cv2.erode(mask, near, iterations=3) == 0)
-    outside = (mask == 0) & (cv2.dilate(mask, near, iterations=3) > 0)
+    known = image > 0 if image.ndim == 2 else np.ones(mask.shape, np.bool_)
+    inside = known & (mask > 0) & (cv2.erode(mask, near, iterations=3) == 0)
+    outside = known & (mask == 0) & (cv2.dilate(mask, near, iterations=3) > 0)
     levels = image.reshape(*mask.shape, -1).astype(np.float64)
     within, beyond = levels[inside], levels[outside]
     spread = np.sqrt((within.var(axis=0) + beyond.var(axis=0)) / 2 + 1)
@@ -118,7 +128,7 @@ def test_the_three_folders_hold_the_same_stems_and_readable_images(tmp_path: Pat
 def test_files_hold_the_scene_with_red_as_red(tmp_path: Path) -> None:
     make(tmp_path)
     scene = make_scene(0, 0, 0, 64)
-    means, blue_first = scene.rgb.mean(axis=(0, 1)), read(tmp_path / "VT5000/Train/RGB/0001.jpg")
+    means, blue_first = scene.images["rgb"].mean(axis=(0, 1)), read(tmp_path / "VT5000/Train/RGB/0001.jpg")
     assert abs(means[0] - means[2]) > 5
     np.testing.assert_allclose(blue_first[..., ::-1].mean(axis=(0, 1)), means, atol=2)
 
@@ -142,35 +152,86 @@ def test_the_kinds_share_the_set_equally(scenes: list[Any]) -> None:
     assert all(kinds.count(kind) == len(kinds) / 3 for kind in set(kinds))
 
 
+KINDS = {
+    (RGB, THERMAL): {"both": (), "rgb_fails": (RGB,), "thermal_fails": (THERMAL,)},
+    THREE: {
+        "all": (),
+        "rgb_fails": (RGB,),
+        "depth_fails": (DEPTH,),
+        "thermal_fails": (THERMAL,),
+        "depth_only": (RGB, THERMAL),
+    },
+}
+
+
 @pytest.mark.parametrize(
-    ("kind", "seen_in", "lost_in"),
-    [("both", (RGB, THERMAL), ()), ("rgb_fails", (THERMAL,), (RGB,)), ("thermal_fails", (RGB,), (THERMAL,))],
+    ("modalities", "kind", "lost_in"),
+    [(modalities, kind, lost) for modalities, kinds in KINDS.items() for kind, lost in kinds.items()],
 )
 def test_an_object_stands_out_where_its_kind_says(
-    scenes: list[Any], kind: str, seen_in: tuple[str, ...], lost_in: tuple[str, ...]
+    scenes: list[Any], triple_scenes: list[Any], modalities: tuple[str, ...], kind: str, lost_in: tuple[str, ...]
 ) -> None:
-    chosen = [scene for scene in scenes if scene.kind == kind]
-    for modality in seen_in:
-        contrasts = [border_contrast(getattr(scene, modality), scene.mask) for scene in chosen]
-        assert np.quantile(contrasts, 0.1) > 1.5
-    for modality in lost_in:
-        contrasts = [border_contrast(getattr(scene, modality), scene.mask) for scene in chosen]
-        assert np.median(contrasts) < 0.8
-        assert np.quantile(contrasts, 0.9) < 1.5
+    chosen = [scene for scene in (scenes if len(modalities) == 2 else triple_scenes) if scene.kind == kind]
+    assert len(chosen) >= 20 and all(tuple(scene.images) == modalities for scene in chosen)
+    for modality in modalities:
+        contrasts = [border_contrast(scene.images[modality], scene.mask) for scene in chosen]
+        if modality in lost_in:
+            assert np.median(contrasts) < 0.8
+            assert np.quantile(contrasts, 0.9) < 1.5
+        else:
+            assert np.quantile(contrasts, 0.1) > 1.5
 
 
-def test_no_threshold_solves_the_set(scenes: list[Any]) -> None:
+def test_no_threshold_solves_the_set(scenes: list[Any], triple_scenes: list[Any]) -> None:
     masks = [scene.mask for scene in scenes]
-    brightness = [cv2.cvtColor(scene.rgb, cv2.COLOR_RGB2GRAY) for scene in scenes]
+    brightness = [cv2.cvtColor(scene.images[RGB], cv2.COLOR_RGB2GRAY) for scene in scenes]
     assert best_threshold_iou(brightness, masks) < 0.4
-    assert best_threshold_iou([scene.thermal for scene in scenes], masks) < 0.4
+    assert best_threshold_iou([scene.images[THERMAL] for scene in scenes], masks) < 0.4
+    depths, masks = ([scene.images[DEPTH] for scene in triple_scenes], [scene.mask for scene in triple_scenes])
+    assert best_threshold_iou(depths, masks) < 0.4
+
+
+def test_depth_has_holes_and_a_further_modality_changes_no_other() -> None:
+    for index in (0, 15):  # of the kind that shows all, in both sets
+        two, three = make_scene(0, 0, index, SIZE), make_scene(0, 0, index, SIZE, THREE)
+        assert all(np.array_equal(two.images[name], three.images[name]) for name in two.images)
+        holes = np.mean(three.images[DEPTH] == 0)
+        assert 0 < holes < 0.05 and three.images[DEPTH].shape == (SIZE, SIZE)
+
+
+def test_a_set_of_other_modalities_is_another_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_set(tmp_path, (5, 1), 64, 0, modalities=THREE)
+    before = files(tmp_path)
+    names = {
+        folder: sorted(path.name for path in (tmp_path / "VT5000/Train" / folder).iterdir()) for folder in ("D", "GT")
+    }
+    assert names["D"] == names["GT"] == [f"{number:04d}.png" for number in range(1, 6)]
+    assert set(np.unique(read(tmp_path / "VT5000/Train/GT/0005.png"))) == {0, 255}
+    with pytest.raises(UserError, match="--force"):
+        make(tmp_path, train=5, test=1)
+    make_set(tmp_path, (5, 1), 64, 0, modalities=THREE)
+    assert "already holds this set" in capsys.readouterr().out and files(tmp_path) == before
+    (tmp_path / "VT5000/Test/D/0001.png").unlink()
+    with pytest.raises(UserError, match="not this set"):
+        make_set(tmp_path, (5, 1), 64, 0, modalities=THREE)
+
+
+def test_the_default_set_is_the_one_of_ever(tmp_path: Path) -> None:
+    """Its record once did not say the modalities, and its masks are the same on every machine."""
+    make(tmp_path)
+    pixels = b"".join(read(tmp_path / f"VT5000/Train/GT/{number:04d}.png").tobytes() for number in range(1, 5))
+    assert hashlib.sha256(pixels).hexdigest()[:16] == "3057131d77a52995"
+    record = json.loads((tmp_path / "demo_set.json").read_text())
+    assert record.pop("modalities") == [RGB, THERMAL]
+    (tmp_path / "demo_set.json").write_text(json.dumps(record))
+    make(tmp_path)  # not refused
 
 
 @pytest.mark.parametrize("size", [65, 320])
 def test_scenes_come_in_other_sizes(size: int) -> None:
     scene = make_scene(3, 1, 2, size)
-    assert scene.rgb.shape == (size, size, 3)
-    assert scene.thermal.shape == scene.mask.shape == (size, size)
+    assert scene.images["rgb"].shape == (size, size, 3)
+    assert scene.images["thermal"].shape == scene.mask.shape == (size, size)
     assert 0.03 <= np.mean(scene.mask == 255) <= 0.30
 
 
@@ -261,6 +322,8 @@ def test_the_command_makes_a_set(tmp_path: Path) -> None:
         (["--seed", "-1"], "--seed -1: expected 0 to"),
         (["--train", "many"], "invalid int value"),
         (["--colour", "red"], "unrecognized arguments"),
+        (["--modalities", "rgb", "sonar"], "invalid choice: 'sonar'"),
+        (["--modalities", "rgb", "rgb"], "--modalities rgb rgb: expected each once"),
     ],
 )
 def test_bad_arguments_are_one_line_and_exit_code_2(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from samsod.engine.log import peak_memory_gib
 from samsod.modeling.samsod import SaliencyModel
+from samsod.utils.machine import device_name, peak_memory_gib
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
 
@@ -24,7 +22,7 @@ TIMED = (
 
 
 @dataclass(frozen=True)
-class Speed:
+class Timing:
     """What was measured, and on what."""
 
     fps: float
@@ -49,14 +47,14 @@ class Speed:
     """of the GPU's allocations since the model was put there, or the process's resident set on a CPU"""
 
 
-def measure_speed(
+def time_model(
     model: SaliencyModel,
     image_size: int,
     precision: str = "fp32",
     runs: int = 50,
     warmup: int = 5,
     seconds: float = math.inf,
-) -> Speed:
+) -> Timing:
     """Times forward passes at batch 1, one after the other, each waited for.
 
     Args:
@@ -77,7 +75,7 @@ def measure_speed(
     times = times[warmup:]
     low, median, high = np.percentile(times, [10, 50, 90])
     device = next(model.parameters()).device
-    return Speed(
+    return Timing(
         fps=1 / median,
         milliseconds=median * 1e3,
         milliseconds_10th=low * 1e3,
@@ -91,23 +89,13 @@ def measure_speed(
     )
 
 
-def device_name(device: torch.device) -> str:
-    """What the device calls itself: the GPU's name, or the CPU's with the number of threads PyTorch uses."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def speed_lines(speed: Speed) -> str:
+def timing_lines(timing: Timing) -> str:
     """The figures as lines for people, with what was timed."""
     return (
-        f"{speed.fps:.3g} FPS: {speed.milliseconds:.1f} ms a pair "
-        f"({speed.milliseconds_10th:.1f} to {speed.milliseconds_90th:.1f} ms from the 10th to the 90th percentile)\n"
-        f"median of {speed.runs} runs after {speed.warmup}, batch 1, {speed.input_size}x{speed.input_size}, "
-        f"{speed.precision}, {speed.device}; peak memory {speed.peak_memory_gib:.2f} GiB\n"
+        f"{timing.fps:.3g} FPS: {timing.milliseconds:.1f} ms a pair "
+        f"({timing.milliseconds_10th:.1f} to {timing.milliseconds_90th:.1f} ms from the 10th to the 90th percentile)\n"
+        f"median of {timing.runs} runs after {timing.warmup}, batch 1, {timing.input_size}x{timing.input_size}, "
+        f"{timing.precision}, {timing.device}; peak memory {timing.peak_memory_gib:.2f} GiB\n"
         f"timed: {TIMED}"
     )
 

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from sam2.build_sam import build_sam2
 from torch import Tensor, nn
 
-from samsod.config import ModelConfig, TrunkConfig
-from samsod.modeling.sam2.parts import PARTS, TrunkSpec, trunk_spec
+from samsod.config import ModelConfig
+from samsod.modeling.sam2.weights import KEYS, meta_state
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
-
-OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
-
-
-@functools.cache
-def official(size: str, generation: str = "sam2.1") -> Any:
-    """sam2's own random model of a size, with the settings of its image predictor."""
-    torch.manual_seed(1)
-    name = f"configs/{generation}/{generation}_hiera_{OFFICIAL[size]}.yaml"
-    return build_sam2(name, None, device="cpu", apply_postprocessing=False)
-
-
-@functools.cache
-def official_file(size: str, folder: Path, generation: str = "sam2.1") -> Path:
-    path = folder / f"{generation}_hiera_{size}.pt"
-    torch.save({"model": official(size, generation).state_dict()}, path)
-    return path
+from tests.modeling.sam2.official import official, official_file
 
 
 @pytest.fixture(scope="session")
@@ -45,29 +27,6 @@ def loaded(path: Path, size: str = "tiny", **settings: Any) -> Samsod:
 
 def pair(model: Samsod, images: Tensor) -> dict[str, Tensor]:
     return model({"rgb": images, "thermal": images}).streams
-
-
-@pytest.mark.parametrize("size", ["tiny", "small", "base_plus", "large"])
-def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
-    model = Samsod(ModelConfig(size=size)).eval()  # type: ignore[arg-type]
-    theirs = official(size).image_encoder.trunk
-    model.trunk.load_state_dict(theirs.state_dict())
-    images = torch.randn(1, 3, 128, 160)
-    with torch.no_grad():
-        for ours, expected in zip(model.encode(images, "rgb"), theirs(images), strict=True):
-            assert torch.equal(ours, expected)
-
-
-@pytest.mark.parametrize("side", [96, 224])
-def test_any_multiple_of_32_works(side: int) -> None:
-    """Windows that do not divide the map are padded as sam2 pads them."""
-    model, theirs = Samsod(ModelConfig(size="tiny")).eval(), official("tiny").image_encoder.trunk
-    model.trunk.load_state_dict(theirs.state_dict())
-    images = torch.randn(1, 3, side, side)
-    with torch.no_grad():
-        for ours, expected in zip(model.encode(images, "rgb"), theirs(images), strict=True):
-            assert torch.equal(ours, expected)
-        assert pair(model, images)["fusion"].shape == (1, 1, side, side)
 
 
 @pytest.mark.parametrize("generation", ["sam2", "sam2.1"])
@@ -110,11 +69,11 @@ def test_dense_prompt_is_a_switch(folder: Path) -> None:
 def test_every_used_part_is_loaded(folder: Path) -> None:
     state = torch.load(official_file("tiny", folder), weights_only=True)["model"]
     model = loaded(official_file("tiny", folder))
-    parts = {"trunk": model.trunk, "neck": model.neck, "mask_decoder": model.mask_decoder}
-    for part, module in parts.items():
-        for key, value in module.state_dict().items():
-            assert torch.equal(value, state[PARTS[part] + key]), key
-    assert torch.equal(model.prompt.no_mem_embed, state["no_mem_embed"])
+    ours = meta_state(model.encoder, model.decoder)  # type: ignore[arg-type]
+    assert len(ours) == len(model.encoder.state_dict()) + len(model.decoder.state_dict())
+    assert {next(key for key in KEYS.values() if name.startswith(key)) for name in ours} == set(KEYS.values())
+    for name, value in ours.items():
+        assert torch.equal(value, state[name]), name
 
 
 def one_line(path: Path | str, **settings: Any) -> str:
@@ -161,18 +120,3 @@ def test_a_pickle_that_runs_code_is_refused_unexecuted(tmp_path: Path) -> None:
     torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
     one_line(tmp_path / "bomb.pt")
     assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [TrunkConfig(stages=[1, 2]), TrunkConfig(num_heads=5), TrunkConfig(global_att_blocks=[40])],
-)
-def test_contradicting_trunk_overrides_are_refused(overrides: TrunkConfig) -> None:
-    with pytest.raises(UserError, match=r"model\.trunk"):
-        trunk_spec("tiny", overrides)
-
-
-def test_trunk_overrides() -> None:
-    spec = trunk_spec("micro", TrunkConfig(embed_dim=24, stages=[1, 1, 4, 1]))
-    assert (spec.embed_dim, spec.stages) == (24, (1, 1, 4, 1))
-    assert TrunkSpec().channels == [768, 384, 192, 96]

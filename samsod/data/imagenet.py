@@ -1,4 +1,4 @@
-"""ImageNet's statistics: what RGB images are standardised with, and what turns them back into colours."""
+"""ImageNet's statistics, with which photographs are standardised."""
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of each channel, red first, of images in 0-1."""

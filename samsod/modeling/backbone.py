@@ -1,0 +1,80 @@
+"""What the model needs of an image encoder and of the decoder that reads it: another backbone is one file.
+
+The file registers one name in `ENCODERS`: what builds both, with their weights, from the model's config. Nothing else
+of samsod knows which backbone it runs on. `samsod/modeling/sam2/` is the first.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from samsod.config import ModelConfig
+from samsod.registry import ENCODERS
+
+Beside = Callable[[int, Tensor], Tensor]
+"""What is added beside the MLP of a block, from the block's index and its tokens after attention, `[B,h,w,d]` both."""
+
+
+class Encoder(nn.Module, ABC):
+    """Images to maps at a few stages, and those maps, of one modality or the sum of several, to a pyramid.
+
+    Attributes:
+        widths: Channels d of the tokens of each block, as its adapter meets them.
+        stage_ends: Indices of the blocks after which modalities are fused; a ViT of one width may have any.
+        stride: What the sides of images must be multiples of.
+    """
+
+    widths: Sequence[int]
+    stage_ends: Sequence[int]
+    stride: int
+
+    @abstractmethod
+    def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
+        """Images `[B,3,H,W]` to a map `[B,C,h,w]` per stage.
+
+        With x the tokens of block i after its attention residual, without class tokens and the like, `[B,h,w,d]`, the
+        block ends as x + MLP(LN(x)) + beside(i, x).
+        """
+
+    @abstractmethod
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The stages' maps to what the decoder reads."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """Its parts as the cost table lists them, together all of it."""
+
+    def pretrained(self) -> list[nn.Module]:
+        """What a weights file gives, and `freeze_encoder` keeps as it is: all of it, unless a part is new."""
+        return [self]
+
+
+class Decoder(nn.Module, ABC):
+    """A pyramid to a mask.
+
+    Attributes:
+        stride: How many pixels of an image one logit covers along each side.
+    """
+
+    stride: int
+
+    @abstractmethod
+    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """What `Encoder.pyramid` gives to logits `[B,1,H/stride,W/stride]`."""
+
+    def unreachable(self) -> list[nn.Parameter]:
+        """Parameters the logits do not depend on; they are frozen."""
+        return []
+
+
+def build_backbone(config: ModelConfig) -> tuple[Encoder, Decoder]:
+    """The configured encoder and its decoder, with their weights when `weights` names a file.
+
+    Raises:
+        UserError: No such encoder, or the weights do not fit, or settings contradict each other.
+    """
+    encoder, decoder = ENCODERS.get(config.encoder.name)(config)
+    return encoder, decoder

@@ -1,0 +1,90 @@
+"""SAM2's image encoder: Hiera trunk and feature pyramid. What SAM2 has for videos is never built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock, do_pool
+from sam2.modeling.backbones.image_encoder import FpnNeck
+from sam2.modeling.backbones.utils import window_partition, window_unpartition
+from torch import Tensor, nn
+
+from samsod.modeling.backbone import Beside, Encoder
+from samsod.modeling.sam2.specs import TrunkSpec
+
+
+class Sam2Encoder(Encoder):
+    """Trunk and neck of one size.
+
+    Args:
+        spec: Shape of the trunk.
+        width: Channels of the pyramid.
+    """
+
+    stride = 32
+
+    def __init__(self, spec: TrunkSpec, width: int) -> None:
+        super().__init__()
+        self.trunk = Hiera(**asdict(spec))
+        self.neck = FpnNeck(
+            position_encoding=_NoPositions(),
+            d_model=width,
+            backbone_channel_list=spec.channels,
+            fpn_top_down_levels=[2, 3],
+            fpn_interp_model="nearest",
+        )
+        self.widths = tuple(block.dim_out for block in self.trunk.blocks)
+        self.stage_ends = tuple(self.trunk.stage_ends)
+
+    def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
+        """Images `[B,3,H,W]` to four maps `[B,C,h,w]` at strides 4, 8, 16, 32."""
+        x = self.trunk.patch_embed(images)
+        x = x + self.trunk._get_pos_embed(x.shape[1:3])
+        maps = []
+        for index, block in enumerate(self.trunk.blocks):
+            x = attention_residual(block, x)
+            x = x + block.drop_path(block.mlp(block.norm2(x))) + beside(index, x)
+            if index in self.stage_ends:
+                maps.append(x.permute(0, 3, 1, 2))
+        return maps
+
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The trunk's four maps to three of `width` channels, at strides 4, 8, 16."""
+        pyramid, _ = self.neck(maps)
+        return list(pyramid[:3])
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Its parts as the cost table lists them."""
+        return {"trunk": self.trunk, "neck": self.neck}
+
+
+class _NoPositions(nn.Module):
+    """Stands where the neck makes positional encodings for the video memory, which nobody here reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_empty(0)
+
+
+def attention_residual(block: MultiScaleBlock, x: Tensor) -> Tensor:
+    """The first half of a Hiera block: shortcut plus (windowed, at a stage's start query-pooled) attention.
+
+    Args:
+        block: A block of SAM2's Hiera.
+        x: Tokens `[B,h,w,C]`.
+
+    Returns:
+        Tokens `[B,h',w',C']`; halved sides and doubled channels at the start of stages 2 to 4.
+    """
+    normed = block.norm1(x)
+    shortcut = x if block.dim == block.dim_out else do_pool(block.proj(normed), block.pool)
+    window = block.window_size
+    if window == 0:
+        return shortcut + block.drop_path(block.attn(normed))
+    windows, padded = window_partition(normed, window)
+    attended = block.attn(windows)
+    if block.q_stride:
+        # Pooling the queries shrank every window, and with it the padded map.
+        stride = block.q_stride[0]
+        window, padded = window // stride, (padded[0] // stride, padded[1] // stride)
+    return shortcut + block.drop_path(window_unpartition(attended, window, padded, shortcut.shape[1:3]))
