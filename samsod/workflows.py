@@ -50,7 +50,7 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     loss = build_loss(config.loss)
     train_sets, val_sets, remarks = training_sets(config)
-    guide = getattr(loss, "needs_guide", False)
+    guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
     dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before the model is built.

@@ -82,7 +82,7 @@ def test_the_checksum_sees_any_bit_of_any_weight() -> None:
 
 CLIFF = """
 from samsod.registry import LOSSES
-@LOSSES.register("cliff", replace=True)
+@LOSSES.register("cliff_in_PRECISION")
 def make():
     "Finite, with a gradient that is not."
     return lambda logits, batch: (logits - logits.detach()).abs().sqrt().mean()
@@ -90,8 +90,10 @@ def make():
 
 
 def cliff(config: Config, tmp_path: Path, precision: Any) -> Config:
-    (tmp_path / "cliff.py").write_text(CLIFF)
-    config = replace(config, imports=[str(tmp_path / "cliff.py")], loss=replace(config.loss, name="cliff"))
+    (tmp_path / "cliff.py").write_text(CLIFF.replace("PRECISION", precision))
+    config = replace(
+        config, imports=[str(tmp_path / "cliff.py")], loss=replace(config.loss, name=f"cliff_in_{precision}")
+    )
     return replace(config, engine=replace(config.engine, precision=precision), train=replace(config.train, steps=40))
 
 

@@ -181,10 +181,10 @@ def test_an_epoch_with_an_evaluation_chooses_the_best(config: Config) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tmp_path: Path, precision: str) -> None:
     (tmp_path / "nan.py").write_text(
         "from samsod.registry import LOSSES\n"
-        "@LOSSES.register('nan', replace=True)\n"
+        f"@LOSSES.register('nan_in_{precision}')\n"
         "def make(): return lambda logits, batch: logits.mean() * float('nan')\n"
     )
-    config = replace(config, imports=[str(tmp_path / "nan.py")], loss=replace(config.loss, name="nan"))
+    config = replace(config, imports=[str(tmp_path / "nan.py")], loss=replace(config.loss, name=f"nan_in_{precision}"))
     config.engine.precision = precision  # type: ignore[assignment]
     with pytest.raises(FloatingPointError, match="step 1: not finite: loss fusion on rank 0"):
         run(config)
