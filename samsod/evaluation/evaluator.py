@@ -36,7 +36,7 @@ def predict(
 
     Args:
         model: The model, in evaluation mode.
-        pair_set: The set.
+        pair_set: The set, with images of the modalities it is tested with.
         config: The run's config.
         streams: Also give the maps of the single streams.
         sharded: Every rank its share; else this rank all.
@@ -49,10 +49,11 @@ def predict(
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
+    given = config.tested_modalities()
     for batch in loader:
-        images = {name: batch[name].to(device) for name in model.modalities}
+        images = {name: batch[name].to(device) for name in given}
         with torch.inference_mode(), autocast(device, config.engine.precision):
-            maps = logits_by_name(model(images), streams)
+            maps = logits_by_name(model(images, given) if config.test.modalities else model(images), streams)
         for row, index in enumerate(batch["index"].tolist()):
             yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
 
@@ -164,9 +165,8 @@ def _score(
 
 
 def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:
-    """Scores of the final prediction over several sets together, without the weighted F-measure."""
-    quick = replace(
-        config, test=replace(config.test, batch_size=max(1, config.train.batch_size // distributed.world_size()))
-    )
+    """Scores of the final prediction from all modalities over several sets together, without the weighted F-measure."""
+    batch_size = max(1, config.train.batch_size // distributed.world_size())
+    quick = replace(config, test=replace(config.test, batch_size=batch_size, modalities=[]))
     results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
     return overall(results)

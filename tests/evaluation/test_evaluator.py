@@ -92,6 +92,13 @@ def test_any_shape_and_name_is_tested(config: Config, tmp_path: Path) -> None:
         assert read_saliency(tmp_path / "out" / "maps" / "again" / f"{stem}.png").shape == shape
 
 
+def test_validation_is_with_all_modalities(config: Config) -> None:
+    alone = replace(config, test=replace(config.test, modalities=["rgb"]))
+    assert validate(model_of(config), [test_set(config)], alone) == validate(
+        model_of(config), [test_set(config)], config
+    )
+
+
 def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
@@ -236,7 +243,7 @@ def not_finite(config: Config, tmp_path: Path) -> tuple[str, list[str]]:
     forward = model.forward
     image = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=0)[3]["rgb"]
 
-    def spoilt(images: Mapping[str, torch.Tensor]) -> Prediction:
+    def spoilt(images: Mapping[str, torch.Tensor], given: Sequence[str] = ()) -> Prediction:
         prediction = forward(images)
         for i, other in enumerate(images["rgb"]):
             if torch.equal(other, image):
