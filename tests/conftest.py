@@ -15,7 +15,7 @@ import torch
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
-from samsod.evaluation.contact_sheet import write_png
+from samsod.data.pictures import write_png
 from samsod.utils.machine import cores
 
 torch.set_num_threads(min(2, cores()))

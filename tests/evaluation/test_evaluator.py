@@ -19,13 +19,13 @@ from samsod.config import Config
 from samsod.config.schema import TestConfig
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
+from samsod.data.pictures import to_grey, write_png
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.evaluation import testing
-from samsod.evaluation.contact_sheet import write_png
-from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
+from samsod.evaluation.evaluator import evaluate, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
-from samsod.modeling.samsod import Prediction, Samsod
+from samsod.modeling.samsod import FINAL, Prediction, Samsod
 from samsod.utils.errors import Failure, UserError
 from tests.ranks import run_ranks
 
