@@ -43,7 +43,7 @@ def main() -> None:
 
     path = find_table(args.table, HERE.parent / "configs" / "experiments")
     table = read_table(path)
-    check_writable(args.output)
+    check_writable(args.output / path.stem)
     runs = plan_runs(table, path, args.overlays, args.overrides, args.seeds, args.output)
     import torch
 

@@ -37,7 +37,7 @@ def count_macs(model: SaliencyModel, image_size: int) -> dict[str, Counter[str]]
     images = (image,) * len(model.modalities)
     analysis = FlopCountAnalysis(_Positional(model), images).set_op_handle(ATTENTION, attention_macs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():  # without it the trace keeps what backward would need
         warnings.simplefilter("ignore")  # the tracer's, and what torch says of its own jit
         macs = analysis.by_module_and_operator()
     inside = f"{_Positional.PREFIX}."

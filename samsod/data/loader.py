@@ -230,9 +230,11 @@ def _init_worker(worker: int) -> None:
 @atexit.register
 def _end_workers() -> None:
     """Ends loader processes that an error left behind: at exit Python would ask them by SIGTERM, and wait."""
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    left = [child for child in multiprocessing.active_children() if child.daemon]
+    if left:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler would call their end an error
+    for child in left:
+        child.kill()
 
 
 def make_frugal() -> None:

@@ -12,12 +12,15 @@ import numpy as np
 
 from samsod.data.decoding.images import cv2
 from samsod.drawing.style import DPI, GLYPH, SMALL, Theme, drawing, fitting, save_figure
+from samsod.utils.errors import UserError
 
 GAP, EDGE, LABEL = 0.04, 0.03, 0.14
 LINE = SMALL * 1.25 / 72
 BAR = 0.06
 TINY = 5.5
 TALLEST = 1.5  # height of a row, as a multiple of its columns' width
+HIGHEST = 200
+"""Of a picture, in inches; matplotlib draws no more than 65,535 pixels."""
 HEAT_SHARE = 0.65
 BOLD_GLYPH = 0.68
 
@@ -64,12 +67,17 @@ def draw_mosaics(mosaics: Sequence[Mosaic], path: Path, theme: Theme, width: flo
         width: In inches.
 
     Raises:
-        UserError: The picture cannot be drawn or written.
+        UserError: The picture would be too high, or cannot be written.
     """
     columns = max(len(mosaic.titles) for mosaic in mosaics)
     side = (width - LABEL - 2 * EDGE - GAP * (columns - 1)) / columns
     plans = [_Plan(mosaic, side) for mosaic in mosaics]
     height = sum(plan.height for plan in plans) + 2 * EDGE + 2 * GAP * (len(plans) - 1)
+    if height > HIGHEST:
+        raise UserError(
+            f"the picture would be {height:.0f} inches high, and at most {HIGHEST} can be drawn: take fewer images, "
+            "or a smaller width"
+        )
     with drawing(width, height, theme, layout=None) as figure:
         pen = _Pen(figure, width, height, theme)
         top = EDGE

@@ -69,8 +69,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     content = read_tensors(path, expected)
     form = content.get("format") if isinstance(content, dict) else None
     if form != FORMAT:
-        what = f"of the format {form}" if isinstance(form, str) and form.startswith("samsod-") else "not of samsod"
-        raise UserError(f"{path}: {what}; expected {expected}, of the format {FORMAT}")
+        found = f", but {form}" if isinstance(form, str) and form.startswith("samsod-") else ""
+        raise UserError(f"{path}: not a samsod checkpoint of the format {FORMAT}{found}; expected {expected}")
     if fault := next(_faults(content), ""):
         raise UserError(f"{path}: altered or damaged: {fault}; expected {expected}")
     return content

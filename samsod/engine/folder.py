@@ -57,9 +57,11 @@ class RunFolder:
             write_state(self.path, state)
 
     def _take(self, stack: contextlib.ExitStack) -> None:
-        check_writable(self.path)
-        check_writable(self.checkpoints)
+        for folder in (self.path, self.checkpoints):
+            _check_link(folder)
+            check_writable(folder)
         for name in FILES:
+            _check_link(self.path / name)
             _check_file(self.path / name)
         self._check_config()
         stack.enter_context(locked(self.path))
@@ -82,12 +84,16 @@ class RunFolder:
         return text.startswith(MARK) or text == to_yaml(self.config)
 
 
+def _check_link(path: Path) -> None:
+    """Raises UserError when a name is a link that leads nowhere."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path}: is a link to {path.readlink()}, which is not there")
+
+
 def _check_file(path: Path) -> None:
     """Raises UserError when a file could not be written because something else is there."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected a file")
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"{path}: is a link to {path.readlink()}, which is not there")
     if path.exists():
         try:
             path.open("ab").close()

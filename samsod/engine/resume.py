@@ -22,7 +22,7 @@ FREE = (
 """Settings a resumed run may change; what the data and the weights hold is checked by their contents."""
 LENGTH = ("train.epochs", "train.steps")
 """Not free when the learning rate follows the run's length."""
-SCORING = ("test.normalize_maps",)
+SCORING = ("test.normalize_maps", "test.resize")
 """Not free when a best checkpoint was chosen by scores."""
 PER_RANK = (
     *("output", "imports", "model.weights", "model.init_from", "engine.device", "train.resume"),

@@ -20,7 +20,7 @@ from samsod.experiments.plan import Run
 from samsod.experiments.processes import Stopped, end_with, stop, stoppable
 from samsod.experiments.same_data import data_digest
 from samsod.utils.errors import EXIT_USER_ERROR, UserError
-from samsod.utils.files import LOCK, locked, write_text
+from samsod.utils.files import LOCK, check_writable, locked, write_text
 from samsod.utils.machine import cores
 from samsod.utils.progress import duration
 
@@ -90,12 +90,14 @@ class _Job:
 
 
 def check_free(runs: Sequence[Run]) -> None:
-    """Refuses runs that somebody else makes at the moment.
+    """Refuses runs that cannot be made where they belong, or that somebody else makes at the moment.
 
     Raises:
-        UserError: Another process works in the folder of a run that is not finished; the line names it.
+        UserError: The folder of a run that is not finished cannot be written to, or another process works in it; the
+            line names it.
     """
     for folder in (folder for run in runs if not run.finished() for folder in (run.folder, run.results.parent)):
+        check_writable(folder)
         if (folder / LOCK).exists():
             with locked(folder):
                 pass
@@ -142,17 +144,16 @@ def measure_costs(runs: Sequence[Run], tools: Path) -> None:
     """Times every row's model once, when nothing else is under way, into `cost.json` beside its runs.
 
     Raises:
-        Stopped: The command failed.
+        UserError: The command found a mistake of the user's.
+        Stopped: It failed.
     """
     for run in {run.cost: run for run in runs if not run.cost.is_file()}.values():
         print(f"timing the model of {run.row.name}", flush=True)
         config = run.folder / "config.yaml"
         command = [sys.executable, str(tools / "bench_model.py"), "--config", str(config), "--json", "--seconds", "60"]
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=partial(end_with, os.getpid()))
-        if done.returncode == EXIT_USER_ERROR:
-            raise UserError(done.stderr.replace("error: ", f"{run.row.name}: ").strip())
         if done.returncode:
-            raise Stopped(f"{run.row.name}: {' '.join(command)} ended with {done.returncode}: {done.stderr}")
+            raise _failure(run.row.name, command, done.returncode, done.stderr.splitlines())
         write_text(run.cost, done.stdout)
 
 
@@ -203,12 +204,18 @@ def _check(job: _Job) -> None:
     code = job.process.returncode
     if code == 0:
         return
-    lines = (job.run.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()
+    output = job.run.folder / OUTPUT
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    raise _failure(job.run.title, job.command, code, lines, f" (see {output})")
+
+
+def _failure(title: str, command: Sequence[str], code: int, lines: Sequence[str], where: str = "") -> Exception:
+    """What a command that ended badly has said: a mistake of the user's, or `Stopped`."""
     faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if faults and (code == EXIT_USER_ERROR or "torch.distributed.run" in job.command):
-        raise UserError(*(f"{job.run.title}: {fault}" for fault in faults))
+    if faults and (code == EXIT_USER_ERROR or "torch.distributed.run" in command):
+        return UserError(*(f"{title}: {fault}" for fault in faults))
     last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
-    raise Stopped(f"{job.run.title} ended with {code}: {last} (see {job.run.folder / OUTPUT})")
+    return Stopped(f"{title} ended with {code}: {last}{where}")
 
 
 def _finish(job: _Job) -> float:

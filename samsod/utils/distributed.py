@@ -70,7 +70,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     finally:
         # After an exception NCCL's goodbye would wait for all ranks, and the others may never say it. Gloo's waits for
         # nobody, and without it its threads run on while the process ends, which aborts it now and then.
-        if ended_well or device.type != "cuda":
+        if dist.is_initialized() and (ended_well or device.type != "cuda"):
             dist.destroy_process_group()
 
 

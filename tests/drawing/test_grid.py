@@ -109,3 +109,11 @@ def test_mosaics_show_the_images_where_they_belong(tmp_path: Path) -> None:
     assert right[5, 2] > right[5, 0] and right[180, 1] > right[180, 2]  # violet above, yellow below
     draw_mosaics(mosaics, tmp_path / "light.svg", LIGHT, 2.0)
     assert (tmp_path / "light.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_picture_that_would_be_too_high_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = [("row", [Tile(np.zeros((40, 40), np.uint8))])] * 3
+    with pytest.raises(UserError, match=r"would be 299 inches high, and at most 200"):
+        draw_mosaics([Mosaic(["a"], rows)], tmp_path / "m.png", DARK, 99.8)
+    assert not list(tmp_path.iterdir())

@@ -62,9 +62,11 @@ def test_real_steps_are_timed_in_a_process_that_ends(
     # What a GPU's memory would be taken by is not built here.
     monkeypatch.setattr(module.Trainer, "__init__", lambda *_: pytest.fail("timed in this process"))
     configs = [run.config for run in plan()]
-    times = list(module._time_all(configs, CPU, ranks=2))
-    assert len(times) == 2 and all(step > 0 and forward > 0 for step, forward in times)
-    assert capfd.readouterr().out == "" and not multiprocessing.active_children()
     lost = replace(configs[0], model=replace(configs[0].model, weights="/nowhere.pt", decoder_width=256))
+    times = module._time_all([*configs, lost], CPU, ranks=2)
+    for _ in configs:
+        step, forward = next(times)
+        assert step > 0 and forward > 0
     with pytest.raises(UserError, match="nowhere"):
-        list(module._time_all([lost], CPU, ranks=1))
+        next(times)
+    assert capfd.readouterr().out == "" and not multiprocessing.active_children()

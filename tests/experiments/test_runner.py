@@ -92,6 +92,18 @@ def test_cost_is_measured_once_a_row(plan: Plan, tmp_path: Path, capsys: pytest.
     measure_costs(runs, tmp_path / "no tools any more")
 
 
+def test_a_cost_that_cannot_be_measured_is_told_as_of_a_run(plan: Plan, tmp_path: Path) -> None:
+    (run, _) = runs = plan()
+    tools = launcher(tmp_path).tools
+    (tools / "bench_model.py").write_text("raise SystemExit(1)")
+    with pytest.raises(Stopped, match=r"^plain ended with 1: it printed nothing$"):
+        measure_costs(runs, tools)
+    (tools / "bench_model.py").write_text("import sys\nsys.stderr.write('error: a\\nerror: b\\n')\nsys.exit(2)")
+    with pytest.raises(UserError, match=r"^plain: a\nplain: b$"):
+        measure_costs(runs, tools)
+    assert not run.cost.exists()
+
+
 def test_jobs_run_at_once(plan: Plan, tmp_path: Path) -> None:
     # Each waits until the other has begun: one after the other they would never end.
     body = "\n".join(
@@ -191,6 +203,11 @@ def test_a_run_made_by_another_process_is_named_before_anything_starts(plan: Pla
     runs = plan()
     check_free(runs)
     assert not runs[0].folder.exists()
+    runs[1].folder.parent.mkdir(parents=True)
+    runs[1].folder.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"split/seed0 is a link to .*nowhere, which is not there"):
+        check_free(runs)
+    runs[1].folder.unlink()
     runs[0].folder.mkdir(parents=True)
     with locked(runs[0].folder):
         named = rf"plain/seed0: process {os.getpid()} on .* is working in it"

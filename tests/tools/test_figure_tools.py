@@ -60,6 +60,10 @@ def test_plot_log(tmp_path: Path, tool: Tool) -> None:
     fault(tool("plot_log", run, "--ratio", "rgb"), "no ratio 'rgb' is logged", "known: rgb/thermal")
     fault(tool("plot_log", run, "--metric", "maxG"), "no metric is called 'maxG' (did you mean 'maxF'?)")
     assert not (tmp_path / "a.gif").exists()
+    (tmp_path / "folder.png").mkdir()
+    fault(tool("plot_log", run, "--output", tmp_path / "folder.png"), "folder.png: is a folder")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    fault(tool("plot_log", run, "--output", tmp_path / "gone" / "a.png"), "is a link to", "nowhere, which is not there")
 
 
 def test_plot_curves_and_plot_grid(tmp_path: Path, tool: Tool) -> None:
@@ -76,6 +80,7 @@ def test_plot_curves_and_plot_grid(tmp_path: Path, tool: Tool) -> None:
     assert tool("plot_grid", *options, "--worst", "2", "--width", "3.5")[1] == f"drawn: {grid}\n"
     assert read_rgb(grid).shape[1] == 1050
     fault(tool("plot_grid", *options, "--images", "000", "00l"), "no image '00l' in mine")
+    fault(tool("plot_grid", *options, "--worst", "2", "--width", "100000"), "--width: expected 3.5 to 100 inches")
     fault(tool("plot_grid", *options, "--worst", "0"), "worst: expected at least 1 image")
     fault(tool("plot_grid", *options), "--images", "--worst")
     fault(tool("plot_grid", *options, "--images", "000", "--scores", "F"), "no metric is called 'F'")
@@ -104,6 +109,7 @@ def test_make_report(tmp_path: Path, tested_run: Path, undrawn: None, tool: Tool
     assert code == 0 and out.startswith(f"written: {tmp_path / 'new' / 'page.html'} (")
     assert (tmp_path / "new" / "page.html").read_text().endswith("</html>\n")
     fault(tool("make_report", tmp_path / "nowhere"), "nowhere: no such folder")
+    fault(tool("make_report", tested_run, "--output", tmp_path), "is a folder; expected the name of a file")
     fault(tool("make_report", tested_run, "--images", "0"), "--images")
     (tested_run / "metrics.jsonl").write_text("")
     fault(tool("make_report", tested_run), "no step is logged yet")
