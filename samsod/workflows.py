@@ -100,7 +100,7 @@ def test(
     """
     check_writable(output)
     content = load_checkpoint(checkpoint)
-    sets, remarks = scored_sets(config.data.test, config, "data.test")
+    sets, remarks = scored_sets(config.data.test, config, "data.test", config.tested_modalities())
     named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
     remarks = [*remarks, *check_settings(content, config, allowed, checkpoint)]

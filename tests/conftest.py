@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,15 @@ import torch
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
-from samsod.evaluation.contact_sheet import write_png
+from samsod.data.pictures import write_png
+from samsod.engine.checkpoint import save_checkpoint
+from samsod.modeling.samsod import Samsod
 
 torch.set_num_threads(1)  # two of them wait for each other ten times as long as they work, once others run beside
 
 SIZE = 64
 RGBT = ("rgb", "thermal")
+Save = Callable[..., Path]
 
 
 @pytest.fixture
@@ -70,3 +75,19 @@ def config(tmp_path: Path, pairs_folder: Path, model_config: ModelConfig) -> Con
     data = DataConfig(train=[pairs], test=[replace(pairs, name="again")], holdout=0.2, workers=0)
     train = TrainConfig(batch_size=4, steps=3, log_every=1)
     return Config(output=str(tmp_path / "run"), model=model_config, data=data, train=train)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Writes the checkpoint of a model that was never trained, as training does."""
+
+    def write(config: Config, name: str = "best.pt", **content: Any) -> Path:
+        torch.manual_seed(0)
+        model = Samsod(config.model)
+        for parameter in model.adapters.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        stored = json.loads(json.dumps(asdict(config)))
+        save_checkpoint(tmp_path / name, {"config": stored, "model": model.saved_state(), "base": None, **content})
+        return tmp_path / name
+
+    return write

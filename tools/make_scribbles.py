@@ -33,7 +33,8 @@ def main() -> None:
     from samsod.data.synthetic import scribbles
 
     masks = scribbles.find_masks(args.gt)
-    from samsod.evaluation.contact_sheet import contact_sheet, write_png
+    from samsod.data.pictures import write_png
+    from samsod.evaluation.contact_sheet import contact_sheet
     from samsod.utils.progress import progress
 
     shown = progress(masks, len(masks), "scribbling")

@@ -21,10 +21,10 @@ def main() -> None:
     add_reported(parser)
     config, args = parse_config(parser)
     from samsod.engine.launch import launch
-    from samsod.evaluation.evaluator import FINAL
     from samsod.evaluation.maps.results import compare
     from samsod.evaluation.tables.reported import named_rows
     from samsod.evaluation.tables.text import results_table
+    from samsod.modeling.samsod import FINAL
     from samsod.utils import distributed
     from samsod.workflows import test
 

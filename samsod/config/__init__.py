@@ -1,7 +1,7 @@
 """The configuration: typed dataclasses, read from YAML files and the command line."""
 
 from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
-from samsod.config.load import load_config, to_yaml
+from samsod.config.load import load_config, stored_config, to_yaml
 from samsod.config.schema import (
     AdapterConfig,
     Config,
@@ -29,5 +29,6 @@ __all__ = [
     "TrainConfig",
     "TrunkConfig",
     "load_config",
+    "stored_config",
     "to_yaml",
 ]

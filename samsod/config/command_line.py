@@ -52,6 +52,21 @@ def add_reported(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def named_options(parser: argparse.ArgumentParser, rest: list[str]) -> dict[str, str]:
+    """Options `--NAME VALUE` whose names the parser cannot know: what its `parse_known_args` left over."""
+    options: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        value = value if equals else next(words, "")
+        if not word.startswith("--") or not name or not value or (not equals and value.startswith("--")):
+            parser.error(f"expected options of the form --NAME VALUE, found {word}")
+        if name in options:
+            parser.error(f"--{name} is there twice")
+        options[name] = value
+    return options
+
+
 def config_parser(description: str) -> OneLineParser:
     """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
     parser = OneLineParser(description=description)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from samsod.config.schema import Config
+from samsod.config.yaml_text import Located
 from samsod.config.yaml_tree import FAULTS_SHOWN, apply_override, build, merge, read_tree
 from samsod.utils.errors import UserError
 from samsod.utils.files import expanded
@@ -41,6 +42,25 @@ def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str
     config.output, config.train.resume = expand(config.output), expand(config.train.resume)
     config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
     return config
+
+
+def stored_config(tree: Any, where: str) -> Config:
+    """A config from nested mappings, as checkpoints hold it; what an older version's lacks has its default.
+
+    Raises:
+        UserError: It holds an unknown key or a value of a wrong type; one line for each, naming `where`.
+    """
+    faults: list[str] = []
+    config = build(Config, _located(tree, where), faults)
+    if faults:
+        raise UserError(*faults[:FAULTS_SHOWN])
+    return config
+
+
+def _located(value: Any, where: str) -> Located:
+    if isinstance(value, dict):
+        return Located({key: _located(item, where) for key, item in value.items()}, where)
+    return Located([_located(item, where) for item in value] if isinstance(value, list) else value, where)
 
 
 def expand(path: str) -> str:

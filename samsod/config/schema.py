@@ -228,6 +228,9 @@ class TestConfig:
     after it; in validation too"""
     normalize_maps: bool = True
     """stretch every map from its own minimum and maximum to 0-255, as the released code does; a constant one stays"""
+    modalities: list[str] = field(default_factory=list)
+    """those of model.modalities that are tested with, as if the images of the others did not exist; the first of them
+    is then the reference; empty: all"""
     streams: bool = False
     """also score the fusion's and every modality's own prediction, into streams.json"""
     contact_sheet: int = 8
@@ -268,3 +271,13 @@ class Config:
             if name not in (known := self.model.modalities):
                 near = nearest(name, known)
                 yield f"data.modalities.{name}", f"not in model.modalities, {', '.join(known)}{near}"
+        for name in self.test.modalities:
+            if name not in (known := self.model.modalities):
+                yield (
+                    "test.modalities",
+                    f"{name!r} is not in model.modalities, {', '.join(known)}{nearest(name, known)}",
+                )
+
+    def tested_modalities(self) -> list[str]:
+        """The modalities of the model that are tested with, in the model's order."""
+        return [name for name in self.model.modalities if name in (self.test.modalities or self.model.modalities)]

@@ -18,7 +18,17 @@ from samsod.config.data_schema import DataConfig
 from samsod.data import decoding, pair_images, transforms
 from samsod.data.augment import WHOLE, Part, batch_sizes, draw
 from samsod.data.decoding.images import cv2
-from samsod.data.pair_images import Images, augmented, cut_out, from_slot, read_images, resized, slot_length, to_slot
+from samsod.data.pair_images import (
+    Images,
+    augmented,
+    cut_out,
+    from_slot,
+    read_images,
+    resized,
+    slot_length,
+    tensors,
+    to_slot,
+)
 from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.modalities import settings_of
 from samsod.utils.files import code_digest
@@ -106,10 +116,7 @@ class PairDataset(Dataset[Sample]):
         else:
             images = self._resized(key.index, size, WHOLE)
         return {
-            **{
-                name: transforms.to_tensor(image, bool(self.modalities[name].normalize))
-                for name, image in images.images.items()
-            },
+            **tensors(images, self.modalities),
             **{name: transforms.map_to_tensor(image) for name, image in images.maps.items()},
             **({"guide": transforms.to_tensor(images.reference, normalize=False)} if self.guide else {}),
             "index": key.index,

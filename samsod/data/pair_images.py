@@ -6,17 +6,23 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from samsod.config.data_schema import DataConfig, ModalityConfig
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, cross_over, over_expose
 from samsod.data.decoding.images import Bytes, read_truth, reduction, shrink
-from samsod.data.decoding.modality import read_modality
+from samsod.data.decoding.modality import read_modality, to_8_bits
 from samsod.data.sources.catalog import Pair
 from samsod.data.sources.modalities import settings_of
 from samsod.utils.errors import UserError
+
+Source = Path | npt.NDArray[Any]
+"""Where an image comes from: a file, or its values, [H,W] or [H,W,3] with red first."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +77,86 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
         UserError: A file cannot be used, or one has another size than the reference; or most of the foreground strokes
             lie where nothing is labelled.
     """
-    reduce = reduction(pair.reference, 0 if pair.labelled else least)
-    images = {name: read_modality(path, modalities[name], reduce) for name, path in pair.images.items()}
+    images, reduce = read_modalities(pair.images, modalities, 0 if pair.labelled else least)
     maps = {name: shrink(read_truth(path).view(np.uint8) * np.uint8(255), reduce) for name, path in pair.maps.items()}
+    if reduce > 1 and len({image.shape[:2] for image in (*images.values(), *maps.values())}) > 1:
+        return read_images(pair, modalities)  # says it with the sizes as they are stored
+    check_sizes(pair.files, {**images, **maps})
     height, width = next(iter(images.values())).shape[:2]
-    for path, image in zip(pair.files.values(), (*images.values(), *maps.values()), strict=True):
-        if image.shape[:2] != (height, width):
-            if reduce > 1:
-                return read_images(pair, modalities)  # says it with the sizes as they are stored
-            raise UserError(
-                f"{path} has {image.shape[1]}x{image.shape[0]} pixels, but {pair.reference} has {width}x{height}"
-            )
     if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
         raise UserError(
             f"{pair.ground_truth}: most of its foreground lies outside the labelled region of {pair.labelled}; "
             "are the two folders swapped?"
         )
     return Images(images, maps, width / height)
+
+
+def read_modalities(
+    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], least: int = 0
+) -> tuple[dict[str, Bytes], int]:
+    """Reads the images of a scene, whatever their sizes.
+
+    Args:
+        sources: By modality a file, or the values that one would hold, red first.
+        modalities: How the image of each modality is read.
+        least: As in `read_images`.
+
+    Returns:
+        By modality uint8, H×W×3, or H×W of values of one channel; and by how much their sides were divided.
+
+    Raises:
+        UserError: A file or its values cannot be used.
+    """
+    first = next(iter(sources.values()))
+    reduce = reduction(first, least) if isinstance(first, Path) else 1
+    images = {}
+    for name, source in sources.items():
+        if isinstance(source, Path):
+            images[name] = read_modality(source, modalities[name], reduce)
+        else:
+            images[name] = shrink(to_8_bits(source, modalities[name], f"the {name} image"), reduce)
+    return images, reduce
+
+
+def read_scene(
+    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], size: int
+) -> tuple[dict[str, torch.Tensor], tuple[int, int]]:
+    """Images without a truth as the network gets them, prepared as those of a `PairDataset` are.
+
+    Args:
+        sources: As of `read_modalities`, the reference first.
+        modalities: How the image of each modality is read.
+        size: Side of the network's input.
+
+    Returns:
+        By modality float32 3×S×S; and height and width of the reference.
+
+    Raises:
+        UserError: An image cannot be used, or has another size than the reference.
+    """
+    images, reduce = read_modalities(sources, modalities, size)
+    if reduce > 1 and len({image.shape[:2] for image in images.values()}) > 1:
+        images, reduce = read_modalities(sources, modalities)
+    called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
+    check_sizes(called, images)
+    height, width = next(iter(images.values())).shape[:2]
+    return tensors(resized(Images(images, {}, width / height), size), modalities), (height * reduce, width * reduce)
+
+
+def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes]) -> None:
+    """Raises UserError when an image has another size than the first, by what each is called."""
+    first, height, width = next((called[name], *image.shape[:2]) for name, image in images.items())
+    for name, image in images.items():
+        if image.shape[:2] != (height, width):
+            size = f"{image.shape[1]}x{image.shape[0]}"
+            raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}")
+
+
+def tensors(images: Images, modalities: Mapping[str, ModalityConfig]) -> dict[str, torch.Tensor]:
+    """Square images as the network gets them: by modality float32 3×S×S."""
+    return {
+        name: transforms.to_tensor(image, bool(modalities[name].normalize)) for name, image in images.images.items()
+    }
 
 
 def read_pictures(images: Mapping[str, Path], data: DataConfig) -> dict[str, Bytes]:

@@ -62,8 +62,14 @@ def training_sets(config: Config) -> TrainingSets:
     return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
 
 
-def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str) -> Sets:
+def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str, modalities: Sequence[str] = ()) -> Sets:
     """The sets of a list in the config that predictions are scored on.
+
+    Args:
+        items: The list.
+        config: The run's config.
+        key: What the config calls the list.
+        modalities: What images are looked for; empty: those of the model.
 
     Raises:
         UserError: One cannot be used, or has scribbles: a saliency map cannot be scored by them.
@@ -76,11 +82,11 @@ def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str) -> Set
     ]
     if faults:
         raise UserError(*faults)
-    return find_sets(items, config)
+    return find_sets(items, config, modalities)
 
 
-def find_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
-    """The sets of a list in the config with the model's modalities, the same on all ranks.
+def find_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str] = ()) -> Sets:
+    """The sets of a list in the config with the model's modalities or those named, the same on all ranks.
 
     With `data.skip_bad` rank 0 reads every file first, and the pairs that are incomplete or cannot be read are left
     out, counted and listed in the remarks.
@@ -88,18 +94,19 @@ def find_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
     Raises:
         UserError: A set cannot be used; with `data.skip_bad`, not even a part of it.
     """
+    names = modalities or config.model.modalities
     if not config.data.skip_bad:
-        found = _found(items, config)
+        found = _found(items, config, names)
         return Sets([whole_set(one) for one in found], [line for one in found for line in _count_remark(one)])
-    return distributed.on_main(lambda: _usable_sets(items, config))
+    return distributed.on_main(lambda: _usable_sets(items, config, names))
 
 
-def _found(items: Sequence[DatasetConfig], config: Config) -> list[FoundSet]:
-    return [look_up(item, config.data.root, config.model.modalities) for item in items]
+def _found(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> list[FoundSet]:
+    return [look_up(item, config.data.root, modalities) for item in items]
 
 
-def _usable_sets(items: Sequence[DatasetConfig], config: Config) -> Sets:
-    checked = [check_set(found, config.data, 0, progress) for found in _found(items, config)]
+def _usable_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> Sets:
+    checked = [check_set(found, config.data, 0, progress) for found in _found(items, config, modalities)]
     spoilt = [f"{one.found.layout.root}: no pair can be used: {one.faults[0]}" for one in checked if not one.usable]
     if spoilt:
         raise UserError(*spoilt)

@@ -24,12 +24,11 @@ from samsod.drawing.run_files import RunFiles, best_checkpoint
 from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
-from samsod.evaluation.evaluator import FINAL
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.text import METRICS, best, with_arrow
-from samsod.modeling.samsod import build_model
+from samsod.modeling.samsod import FINAL, build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
 

@@ -1,14 +1,12 @@
-"""Pictures: the contact sheet of a test, and PNG files written whole."""
+"""The contact sheet of a test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.utils.files import write_bytes
 
 CELL_HEIGHT = 128
 NARROWEST, WIDEST = 96, 512
@@ -36,13 +34,6 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray | None]]], title
         bands += [_beside(cells), _strip([(name, sum(widths) + GAP * (len(widths) - 1))], small=True)]
     sheet = np.concatenate(bands, axis=0)
     return cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=PAPER)
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Writes an image, `[H,W]` grey or `[H,W,3]` RGB uint8, whole or not at all."""
-    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".png", ordered)
-    write_bytes(path, data.data)
 
 
 def _cell_width(images: Sequence[np.ndarray | None]) -> int:

@@ -12,21 +12,16 @@ import torch
 from samsod.config import Config
 from samsod.config.schema import TestConfig
 from samsod.data.dataset import PairDataset
-from samsod.data.decoding.images import cv2, read_truth
+from samsod.data.decoding.images import read_truth
 from samsod.data.loader import eval_loader
+from samsod.data.pictures import to_grey
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
-from samsod.modeling.samsod import Prediction, SaliencyModel
+from samsod.modeling.samsod import FINAL, Maps, SaliencyModel, check_finite
 from samsod.utils import distributed
-from samsod.utils.errors import Failure
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads
-
-FINAL = "final"
-"""The final prediction, of the sum of all streams (paper IV.B); the others go by the stream's name."""
-
-Maps = dict[str, np.ndarray]
 
 
 def predict(
@@ -36,7 +31,7 @@ def predict(
 
     Args:
         model: The model, in evaluation mode.
-        pair_set: The set.
+        pair_set: The set, with images of the modalities it is tested with.
         config: The run's config.
         streams: Also give the maps of the single streams.
         sharded: Every rank its share; else this rank all.
@@ -49,45 +44,14 @@ def predict(
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
+    given = config.tested_modalities()
     for batch in loader:
-        images = {name: batch[name].to(device) for name in model.modalities}
+        images = {name: batch[name].to(device) for name in given}
         with torch.inference_mode(), autocast(device, config.engine.precision):
-            maps = logits_by_name(model(images), streams)
+            prediction = model(images, given) if config.test.modalities else model(images)
+            maps = prediction.maps(streams)
         for row, index in enumerate(batch["index"].tolist()):
             yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
-
-
-def logits_by_name(prediction: Prediction, streams: bool) -> Maps:
-    """The logits of the final prediction, and with `streams` those of each stream, float32 `[B,S,S]` on the host."""
-    maps = {FINAL: prediction.logits()} | (prediction.streams if streams else {})
-    return {name: values[:, 0].float().cpu().numpy() for name, values in maps.items()}
-
-
-def to_grey(logits: np.ndarray, shape: tuple[int, ...], settings: TestConfig) -> np.ndarray:
-    """The saliency map as the 8-bit picture that is saved and scored (SPEC 1.5).
-
-    By default the logits are resized bilinearly, then comes the sigmoid, then the stretch, as in the released code.
-
-    Args:
-        logits: `[S,S]`, finite.
-        shape: Height and width of the picture.
-        settings: `resize` says what is resized, logits or saliency, and `normalize_maps` whether the map is stretched
-            from its own minimum and maximum to 0-255; a constant map stays as it is.
-    """
-    size = shape[1], shape[0]
-    if settings.resize == "logits":
-        saliency = _sigmoid(cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR))
-    else:
-        saliency = cv2.resize(_sigmoid(logits), size, interpolation=cv2.INTER_LINEAR)
-    low, high = float(saliency.min()), float(saliency.max())
-    if settings.normalize_maps and high > low:
-        saliency = (saliency - low) / (high - low)
-    return np.rint(saliency * 255).astype(np.uint8)
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # where it is 0
-        return 1 / (1 + np.exp(-logits))
 
 
 def evaluate(
@@ -149,10 +113,7 @@ def _score(
     save: Callable[[str, np.ndarray], None] | None,
 ) -> dict[str, ImageScores]:
     """Scores by map name."""
-    if not np.isfinite(maps[FINAL]).all():  # the sum of all streams, so none of them is
-        raise Failure(
-            f"{pair.reference}: its prediction is not finite; the weights are damaged, or engine.precision is too low"
-        )
+    check_finite(maps, str(pair.reference))
     truth = read_truth(pair.ground_truth)
     scores = {}
     for name, logits in maps.items():
@@ -164,9 +125,8 @@ def _score(
 
 
 def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:
-    """Scores of the final prediction over several sets together, without the weighted F-measure."""
-    quick = replace(
-        config, test=replace(config.test, batch_size=max(1, config.train.batch_size // distributed.world_size()))
-    )
+    """Scores of the final prediction from all modalities over several sets together, without the weighted F-measure."""
+    batch_size = max(1, config.train.batch_size // distributed.world_size())
+    quick = replace(config, test=replace(config.test, batch_size=batch_size, modalities=[]))
     results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
     return overall(results)

@@ -13,12 +13,13 @@ from samsod.config import Config
 from samsod.config.data_schema import OVERALL
 from samsod.data.decoding.images import read_truth
 from samsod.data.pair_images import read_pictures
+from samsod.data.pictures import to_grey, write_png
 from samsod.data.sources.catalog import PairSet
-from samsod.evaluation.contact_sheet import contact_sheet, write_png
-from samsod.evaluation.evaluator import FINAL, evaluate, predict, to_grey
+from samsod.evaluation.contact_sheet import contact_sheet
+from samsod.evaluation.evaluator import evaluate, predict
 from samsod.evaluation.maps.folder import MapsFolder
 from samsod.evaluation.metrics.saliency import Results, with_overall
-from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.samsod import FINAL, SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_file_writable, write_text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,10 +19,17 @@ from samsod.modeling.adapters import build_adapter
 from samsod.modeling.backbone import build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
-from samsod.utils.errors import UserError
+from samsod.utils.errors import Failure, UserError
 
 FUSION = "fusion"
 """The stream of all modalities together; the others go by their modality's name."""
+
+
+FINAL = "final"
+"""The final prediction, of the sum of all streams (paper IV.B)."""
+
+Maps = dict[str, "npt.NDArray[np.float32]"]
+"""Logits by map name, `final` or a stream's, on the host."""
 
 
 class Prediction(NamedTuple):
@@ -35,6 +44,19 @@ class Prediction(NamedTuple):
     def saliency(self) -> Tensor:
         """The final saliency map in 0-1, `[B,1,H,W]`: the sigmoid of `logits()`."""
         return torch.sigmoid(self.logits())
+
+    def maps(self, streams: bool) -> Maps:
+        """Logits of the final prediction, and with `streams` those of each stream, float32 `[B,H,W]` on the host."""
+        maps = {FINAL: self.logits()} | (self.streams if streams else {})
+        return {name: values[:, 0].float().cpu().numpy() for name, values in maps.items()}
+
+
+def check_finite(maps: Maps, called: str) -> None:
+    """Raises Failure when the prediction of an image, which it names, is not finite."""
+    if not np.isfinite(maps[FINAL]).all():  # the sum of all streams, so none of them is
+        raise Failure(
+            f"{called}: its prediction is not finite; the weights are damaged, or engine.precision is too low"
+        )
 
 
 class SaliencyModel(nn.Module, ABC):
@@ -53,8 +75,12 @@ class SaliencyModel(nn.Module, ABC):
         self.modalities = tuple(config.modalities)
 
     @abstractmethod
-    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
-        """Predicts from the images of every modality, `[B,3,H,W]` each, by name; other entries are ignored."""
+    def forward(self, images: Mapping[str, Tensor], given: Sequence[str] = ()) -> Prediction:
+        """Predicts from images `[B,3,H,W]` by modality; other entries are ignored.
+
+        All modalities are needed, or those `given`: which ones are missing is for the caller to say, so that a batch
+        that lacks one by mistake is an error.
+        """
 
     @abstractmethod
     def parameter_groups(self) -> ParameterGroups:
@@ -109,25 +135,30 @@ class Samsod(SaliencyModel):
         for parameter in self.decoder.unreachable():
             parameter.requires_grad_(False)
 
-    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
+    def forward(self, images: Mapping[str, Tensor], given: Sequence[str] = ()) -> Prediction:
         """Predicts from one batch.
+
+        Every stream decodes on its own (Eq. 6), so any modalities will do: the fusion is the sum over the given ones,
+        and a single one has its own stream alone; or, in a model without unimodal supervision, the fusion's.
 
         Args:
             images: `[B,3,H,W]` by modality, sides multiples of the encoder's stride (SAM2: 32); other entries are
                 ignored.
+            given: The modalities to predict from, in any order; empty: all.
 
         Returns:
-            Logits `[B,1,H,W]` of the configured streams.
+            Logits `[B,1,H,W]` of the configured streams, as far as the given modalities have them.
 
         Raises:
-            ValueError: A modality is missing, or the sides are no such multiples.
+            ValueError: A modality is missing or unknown, or the sides are no such multiples.
         """
-        self._check(images)
-        features = {name: self.encode(images[name], name) for name in self.modalities}
-        if FUSION in self.loss_names():
+        names = self._check(images, given or self.modalities)
+        features = {name: self.encode(images[name], name) for name in names}
+        streams = self._streams(names)
+        if FUSION in streams:
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
-        return Prediction({name: self.decode(features[name]) for name in self.loss_names()})
+        return Prediction({name: self.decode(features[name]) for name in streams})
 
     def encode(self, images: Tensor, modality: str) -> list[Tensor]:
         """Images `[B,3,H,W]` through the encoder and one modality's adapters: a map `[B,C,h,w]` per stage."""
@@ -141,9 +172,7 @@ class Samsod(SaliencyModel):
 
     def loss_names(self) -> tuple[str, ...]:
         """The losses this model is trained with, in the order they are computed."""
-        if len(self.modalities) == 1:
-            return self.modalities
-        return (FUSION, *self.modalities) if self.config.unimodal_supervision else (FUSION,)
+        return self._streams(self.modalities)
 
     def parameter_groups(self) -> ParameterGroups:
         """The groups of gradient surgery and the losses that reach each (SPEC 3)."""
@@ -176,10 +205,20 @@ class Samsod(SaliencyModel):
         prefixes = tuple(f"{name}." for name, module in self.named_modules() if id(module) in given_back)
         return {key: value for key, value in self.state_dict().items() if not key.startswith(prefixes)}
 
-    def _check(self, images: Mapping[str, Tensor]) -> None:
-        for name in self.modalities:
+    def _streams(self, given: tuple[str, ...]) -> tuple[str, ...]:
+        """What is decoded of the given modalities; the decoder knows only streams it was trained on."""
+        if not self.config.unimodal_supervision and len(self.modalities) > 1:
+            return (FUSION,)
+        return given if len(given) == 1 else (FUSION, *given)
+
+    def _check(self, images: Mapping[str, Tensor], given: Sequence[str]) -> tuple[str, ...]:
+        """The given modalities in the model's order."""
+        for name in given:
+            if name not in self.modalities:
+                raise ValueError(f"no modality is called {name}: model.modalities is {list(self.modalities)}")
             if name not in images:
                 raise ValueError(f"no image of the modality {name}: model.modalities is {list(self.modalities)}")
             height, width = images[name].shape[-2:]
             if height % self.encoder.stride or width % self.encoder.stride:
                 raise ValueError(f"expected sides that are multiples of {self.encoder.stride}, found {height}, {width}")
+        return tuple(name for name in self.modalities if name in given)

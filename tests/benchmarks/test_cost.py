@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -16,7 +16,7 @@ from samsod.modeling.samsod import Prediction, SaliencyModel, Samsod
 class Attention(SaliencyModel):
     """One attention with 3 heads: 20 queries, 50 keys, 8 channels of Q and 6 of V."""
 
-    def forward(self, images: Mapping[str, Tensor]) -> Prediction:
+    def forward(self, images: Mapping[str, Tensor], given: Sequence[str] = ()) -> Prediction:
         made = images["rgb"].new_zeros
         q, k, v = made(2, 3, 20, 8), made(2, 3, 50, 8), made(2, 3, 50, 6)
         return Prediction({"rgb": self.last(nn.functional.scaled_dot_product_attention(q, k, v))})

@@ -217,6 +217,14 @@ def test_modalities_are_distinct_names(tmp_path: Path, value: str, message: str)
         load_config(write(tmp_path, ""), [f"model.modalities={value}"])
 
 
+def test_tested_modalities_are_the_models(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "")).tested_modalities() == ["rgb", "thermal"]
+    settings = ["model.modalities=[rgb, depth, thermal]", "test.modalities=[thermal, depth]"]
+    assert load_config(write(tmp_path, ""), settings).tested_modalities() == ["depth", "thermal"]
+    with pytest.raises(UserError, match=r"test\.modalities: 'themal' is not in model.*\(did you mean 'thermal'\?\)$"):
+        load_config(write(tmp_path, ""), ["test.modalities=[themal]"])
+
+
 def test_modalities_have_settings_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "model: {modalities: [rgb, thermal, polar]}\ndata: {modalities: {thermal: {invert: true}}}")
     config = load_config(path, ["data.modalities.thermal.scale=fixed", "data.modalities.polar.missing=0"])

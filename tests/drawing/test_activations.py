@@ -9,10 +9,10 @@ import torch
 
 from samsod.config import ModelConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
+from samsod.data.pictures import write_png
 from samsod.data.sources.catalog import find_set
 from samsod.data.transforms import resize, to_tensor
 from samsod.drawing.activations import activation_mosaics, chosen_blocks, named_examples, read_example
-from samsod.evaluation.contact_sheet import write_png
 from samsod.modeling.activations import activation_maps
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError

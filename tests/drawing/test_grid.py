@@ -8,11 +8,11 @@ import pytest
 
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.decoding.images import read_rgb, read_truth
+from samsod.data.pictures import write_png
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.drawing.grid import choose_images, grid_mosaics, read_samples, score_texts
 from samsod.drawing.mosaic import Mosaic, Tile, draw_mosaics
 from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE
-from samsod.evaluation.contact_sheet import write_png
 from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError

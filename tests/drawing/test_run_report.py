@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from samsod.data.decoding.images import read_saliency, read_truth
+from samsod.data.pictures import write_png
 from samsod.drawing import html
 from samsod.drawing.run_files import best_checkpoint, open_run, read_results
 from samsod.drawing.run_report import run_report
-from samsod.evaluation.contact_sheet import write_png
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError
 

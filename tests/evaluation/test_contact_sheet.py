@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from samsod.data.decoding.images import read_rgb
-from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, WIDEST, contact_sheet, write_png
+from samsod.data.pictures import write_png
+from samsod.evaluation.contact_sheet import BLANK, CELL_HEIGHT, GAP, MARGIN, WIDEST, contact_sheet
 
 
 def test_contact_sheet_places_images_by_row_and_column() -> None:

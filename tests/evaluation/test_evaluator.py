@@ -19,13 +19,13 @@ from samsod.config import Config
 from samsod.config.schema import TestConfig
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
+from samsod.data.pictures import to_grey, write_png
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.evaluation import testing
-from samsod.evaluation.contact_sheet import write_png
-from samsod.evaluation.evaluator import FINAL, evaluate, to_grey, validate
+from samsod.evaluation.evaluator import evaluate, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
-from samsod.modeling.samsod import Prediction, Samsod
+from samsod.modeling.samsod import FINAL, Prediction, Samsod
 from samsod.utils.errors import Failure, UserError
 from tests.ranks import run_ranks
 
@@ -90,6 +90,13 @@ def test_any_shape_and_name_is_tested(config: Config, tmp_path: Path) -> None:
     assert results[FINAL]["again"]["images"] == 5
     for stem, shape in shapes.items():
         assert read_saliency(tmp_path / "out" / "maps" / "again" / f"{stem}.png").shape == shape
+
+
+def test_validation_is_with_all_modalities(config: Config) -> None:
+    alone = replace(config, test=replace(config.test, modalities=["rgb"]))
+    assert validate(model_of(config), [test_set(config)], alone) == validate(
+        model_of(config), [test_set(config)], config
+    )
 
 
 def files_in(folder: Path) -> list[str]:
@@ -236,7 +243,7 @@ def not_finite(config: Config, tmp_path: Path) -> tuple[str, list[str]]:
     forward = model.forward
     image = PairDataset([pairs], config.model.image_size, config.data, augment=False, seed=0)[3]["rgb"]
 
-    def spoilt(images: Mapping[str, torch.Tensor]) -> Prediction:
+    def spoilt(images: Mapping[str, torch.Tensor], given: Sequence[str] = ()) -> Prediction:
         prediction = forward(images)
         for i, other in enumerate(images["rgb"]):
             if torch.equal(other, image):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from samsod.config import Config, ModelConfig
 from samsod.config.data_schema import ModalityConfig
+from samsod.data.decoding.images import cv2
 from samsod.engine.checkpoint import model_state, save_checkpoint
 from samsod.evaluation.settings import check_settings
 from samsod.modeling.samsod import Samsod
@@ -116,6 +119,20 @@ def test_an_allowed_change_is_logged(config: Config, tmp_path: Path) -> None:
     results = run_test(config, torch.device("cpu"), path, tmp_path / "test", allowed=["model.dense_prompt"])
     assert results["final"]["again"]["images"] == 12
     assert "note: model.dense_prompt was true" in (tmp_path / "test" / "log.txt").read_text()
+
+
+def test_a_set_without_images_of_a_modality_is_tested_with_the_others(config: Config, tmp_path: Path) -> None:
+    path = checkpoint(config, tmp_path / "best.pt")
+    root = Path(config.data.test[0].root)
+    shutil.rmtree(root / "RGB")
+    with pytest.raises(UserError, match="no folder of RGB images"):
+        run_test(config, torch.device("cpu"), path, tmp_path / "test")
+    settings = replace(config.test, modalities=["thermal"], streams=True, contact_sheet=1)
+    config = replace(config, test=settings, data=replace(config.data, skip_bad=True))
+    cv2.imwrite(str(root / "T" / "000.png"), np.zeros((30, 30), np.uint8))  # whose size is not its mask's
+    results = run_test(config, torch.device("cpu"), path, tmp_path / "test")
+    assert set(results) == {"final", "thermal"} and results["final"] == results["thermal"]
+    assert results["final"]["again"]["images"] == 11 and (tmp_path / "test" / "contact_sheet.png").is_file()
 
 
 def test_the_papers_rows_are_looked_for_before_the_work(config: Config, tmp_path: Path) -> None:

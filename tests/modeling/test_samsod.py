@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from samsod.config import AdapterConfig, ModelConfig
 from samsod.modeling.adapters import DecoupledAdapter
@@ -93,6 +94,44 @@ def test_fusion_is_the_sum_of_the_trunk_features_of_all_modalities(
         assert torch.equal(prediction.streams[name], model.decode(maps))
 
 
+THREE = ("rgb", "depth", "thermal")
+SUBSETS = [names for count in (1, 2, 3) for names in itertools.combinations(THREE, count)]
+
+
+@pytest.mark.parametrize("unimodal", [True, False])
+@torch.no_grad()
+def test_any_modalities_predict_without_the_others(model_config: ModelConfig, unimodal: bool) -> None:
+    model = randomised(replace(model_config, modalities=list(THREE), unimodal_supervision=unimodal))
+    batch = images(modalities=THREE)
+    whole = model(batch).streams
+    for names in SUBSETS:
+        streams = model({name: batch[name] for name in names}, list(reversed(names))).streams
+        fused = len(names) > 1 or not unimodal
+        assert list(streams) == [*(["fusion"] if fused else []), *(names if unimodal else [])]
+        for name in names if unimodal else ():
+            assert torch.equal(streams[name], whole[name])
+        if fused:
+            maps = zip(*(model.encode(batch[name], name) for name in names), strict=True)
+            summed = [torch.stack(stage).sum(0) for stage in maps]
+            torch.testing.assert_close(streams["fusion"], model.decode(summed))
+
+
+@torch.no_grad()
+def test_what_is_not_given_costs_nothing(model_config: ModelConfig) -> None:
+    model = randomised(replace(model_config, modalities=list(THREE)))
+    batch = images(modalities=THREE)
+    costs = {}
+    for names in [("rgb",), ("rgb", "thermal"), THREE]:
+        fewer = randomised(replace(model_config, modalities=list(names)))
+        with FlopCounterMode(display=False) as given:
+            model(batch, names)
+        with FlopCounterMode(display=False) as own:
+            fewer(batch)
+        costs[names] = given.get_total_flops()
+        assert costs[names] == own.get_total_flops()
+    assert costs[("rgb",)] < costs[("rgb", "thermal")] < costs[THREE]
+
+
 def test_streams_share_the_encoder_but_not_the_adapters(model_config: ModelConfig) -> None:
     fresh, trained = Samsod(model_config).eval(), randomised(model_config)
     image = images()["rgb"]
@@ -117,6 +156,10 @@ def test_wrong_input_is_refused(model_config: ModelConfig) -> None:
         model({"rgb": torch.zeros(1, 3, 64, 64), "thermal": torch.zeros(1, 3, 64, 72)})
     with pytest.raises(ValueError, match=r"no image of the modality thermal: model\.modalities is"):
         model({"rgb": torch.zeros(1, 3, 64, 64)})
+    with pytest.raises(ValueError, match="no image of the modality thermal"):
+        model({"rgb": torch.zeros(1, 3, 64, 64)}, ["rgb", "thermal"])
+    with pytest.raises(ValueError, match=r"no modality is called depth: model\.modalities is"):
+        model({"rgb": torch.zeros(1, 3, 64, 64)}, ["rgb", "depth"])
 
 
 def test_further_modalities_change_no_start(model_config: ModelConfig) -> None:

@@ -123,7 +123,7 @@ def test_data_that_is_not_there_is_refused_before_anything_is_written(tmp_path: 
 @pytest.mark.parametrize("damage", ["truncated", "size", "no_mask"])
 def test_bad_images_are_named(tmp_path: Path, damage: str) -> None:
     from samsod.data.decoding.images import cv2
-    from samsod.evaluation.contact_sheet import write_png
+    from samsod.data.pictures import write_png
 
     pairs = write_pairs(tmp_path / "pairs", 12, seed=1)
     rgb = cv2.imread(str(pairs / "RGB" / "005.png"))

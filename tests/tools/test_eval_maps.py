@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from samsod.data.decoding.images import cv2
-from samsod.evaluation.contact_sheet import write_png
+from samsod.data.pictures import write_png
 from samsod.utils.files import locked
 from tests.tools.test_commands import ROOT, command, fault
 

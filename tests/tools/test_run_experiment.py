@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from samsod.data.decoding.images import read_rgb
-from samsod.evaluation.contact_sheet import write_png
+from samsod.data.pictures import write_png
 from tests.experiments.conftest import table_file  # noqa: F401  a fixture
 from tests.tools.test_commands import command, fault
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # A marker that opens a segment or ends the image: not a stuffed FF00, not a restart marker, not fill bytes.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _JPEG_END, _JPEG_SCAN, _JPEG_EXIF = 0xD9, 0xDA, 0xE1
@@ -27,7 +27,7 @@ def is_cut(data: bytes) -> bool:
     if data.startswith(_JPEG_START):
         return not _jpeg_ends(data)
     if data.startswith(_PNG_START):
-        return _PNG_END not in data
+        return PNG_END not in data
     if data.startswith(b"BM"):
         return int.from_bytes(data[2:6], "little") > len(data)
     return False

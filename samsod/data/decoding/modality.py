@@ -35,22 +35,31 @@ def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> 
         UserError: The file is missing, empty, not an image, truncated or damaged; or its values have no natural
             range and `config` gives none. One line that names it.
     """
-    path = Path(path)
     early = config.missing is None  # else averaging would mix missing values into their neighbours
-    image, left = decode_stored(path, reduce if early else 1)
-    result = _to_8_bits(path, image, config)
+    image, left = decode_stored(Path(path), reduce if early else 1)
+    result = to_8_bits(image, config, str(path))
     colour = cv2.cvtColor(result, cv2.COLOR_GRAY2RGB if result.ndim == 2 else cv2.COLOR_BGR2RGB)
     return shrink(as_bytes(colour), left if early else reduce)
 
 
-def _to_8_bits(path: Path, image: npt.NDArray[Any], config: ModalityConfig) -> Bytes:
+def to_8_bits(image: npt.NDArray[Any], config: ModalityConfig, called: str) -> Bytes:
+    """The values of an image as 8 bits, as `read_modality` says.
+
+    Args:
+        image: H×W or H×W×3, in any order of channels, which stays; it is not changed, but may be the result.
+        config: How its values are to be taken.
+        called: What messages call the image.
+
+    Raises:
+        UserError: The values have no natural range and `config` gives none.
+    """
     missing = _missing(image, config.missing)
     if image.dtype == np.uint8 and not config.range:
         result: Bytes = image.copy() if missing is not None else image
     elif config.scale == "cut":
-        result = _cut(path, image)
+        result = _cut(called, image)
     else:
-        result = _stretched(image, missing, *_bounds(path, image, missing, config))
+        result = _stretched(image, missing, *_bounds(called, image, missing, config))
     if config.invert:
         result = as_bytes(cv2.bitwise_not(result))
     if missing is not None:
@@ -58,10 +67,12 @@ def _to_8_bits(path: Path, image: npt.NDArray[Any], config: ModalityConfig) -> B
     return result
 
 
-def _cut(path: Path, image: npt.NDArray[Any]) -> Bytes:
+def _cut(called: str, image: npt.NDArray[Any]) -> Bytes:
     """The upper 8 bits of 16."""
     if image.dtype != np.uint16:
-        raise UserError(f"{path}: holds {image.dtype} values; cut to 8 bits can be only 16 (see scale of its modality)")
+        raise UserError(
+            f"{called}: holds {image.dtype} values; cut to 8 bits can be only 16 (see scale of its modality)"
+        )
     return as_bytes(image >> 8)
 
 
@@ -81,7 +92,7 @@ def _pixels(of_values: Mask, over_channels: Callable[..., Any]) -> Mask:
     return pixels
 
 
-def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: ModalityConfig) -> tuple[float, float]:
+def _bounds(called: str, image: npt.NDArray[Any], missing: Mask | None, config: ModalityConfig) -> tuple[float, float]:
     """The values that become 0 and 255."""
     if config.scale != "fixed":
         readings = image if missing is None else image[~missing]
@@ -91,7 +102,7 @@ def _bounds(path: Path, image: npt.NDArray[Any], missing: Mask | None, config: M
     if image.dtype == np.uint16:
         return 0.0, 65535.0
     raise UserError(
-        f"{path}: holds {image.dtype} values, and the scale of its modality is fixed: "
+        f"{called}: holds {image.dtype} values, and the scale of its modality is fixed: "
         "say in its range which of them become 0 and 255"
     )
 

@@ -24,17 +24,29 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: The folder cannot be listed, holds no image, or some of one stem; one line for each such stem.
     """
+    paths = [folder / name for name in _listed(folder) if os.path.splitext(name)[1].lower() in ENDINGS]
+    return by_stem([path for path in paths if os.path.isfile(path) or not os.path.exists(path)], folder)
+
+
+def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
+    """Images by stem, in the given order.
+
+    Args:
+        paths: The images.
+        place: Where they were found, for messages.
+
+    Raises:
+        UserError: There is none, or some of one stem; one line for each such stem.
+    """
     files: dict[str, Path] = {}
     faults = []
-    for name in _listed(folder):
-        stem, ending = os.path.splitext(name)
-        if ending.lower() not in ENDINGS or (os.path.exists(folder / name) and not os.path.isfile(folder / name)):
-            continue
-        if stem in files:
-            faults.append(f"{shown(folder)}: two files of the same stem: {shown(files[stem].name)} and {shown(name)}")
-        files[stem] = folder / name
+    for path in paths:
+        if path.stem in files:
+            both = f"{shown(files[path.stem].name)} and {shown(path.name)}"
+            faults.append(f"{shown(place)}: two files of the same stem: {both}")
+        files[path.stem] = path
     if not files:
-        faults.append(f"{shown(folder)}: holds no image ({', '.join(ENDINGS)})")
+        faults.append(f"{shown(place)}: holds no image ({', '.join(ENDINGS)})")
     if faults:
         raise UserError(*faults)
     return files

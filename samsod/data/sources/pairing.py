@@ -63,9 +63,29 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
         UserError: A folder without images, two files of one stem, or a list file that cannot be used.
     """
     files = {role: images_by_stem(folder) for role, folder in layout.folders.items()}
-    first, images = next(iter(files.items()))
     source = _list_path(list_file, layout.root) if list_file else None
-    stems = _listed(source, images) if source else sorted(images)
+    stems = _listed(source, next(iter(files.values()))) if source else ()
+    return match(files, roles, layout.folders, stems, source)
+
+
+def match(
+    files: Mapping[str, Files],
+    roles: Mapping[str, Role],
+    places: Mapping[str, Path],
+    stems: Sequence[str] = (),
+    source: Path | None = None,
+) -> Pairing:
+    """Pairs files by stem.
+
+    Args:
+        files: By role the files by stem, the reference's first.
+        roles: What they are.
+        places: Where they were looked for, for messages.
+        stems: Which are wanted, and in what order; empty: all, sorted.
+        source: The list file that names the stems, if one does; what it does not name needs no partner.
+    """
+    first, images = next(iter(files.items()))
+    stems = stems or sorted(images)
     unmatched = []
     if source:
         unmatched += [(stem, source, first) for stem in stems if stem not in images]
@@ -76,7 +96,7 @@ def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pai
     whole = [stem for stem in stems if all(stem in partners for partners in files.values())]
     return Pairing(
         {stem: {role: partners[stem] for role, partners in files.items()} for stem in whole},
-        tuple(Unmatched(stem, path, roles[role].called, layout.folders[role]) for stem, path, role in unmatched),
+        tuple(Unmatched(stem, path, roles[role].called, places[role]) for stem, path, role in unmatched),
     )
 
 
@@ -99,15 +119,24 @@ def _list_path(list_file: str, root: Path) -> Path:
     return path
 
 
-def _listed(path: Path, known: Files) -> list[str]:
-    """The stems a list file names, in its order."""
+def lines_of(path: Path) -> list[str]:
+    """The lines of a list file that are not empty.
+
+    Raises:
+        UserError: It cannot be read as text.
+    """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise about(path, "the list file is not a text file") from None
     except OSError as error:
         raise about(path, f"the list file cannot be read: {error.strerror}") from None
-    stems = [_as_stem(line, known) for line in lines if line]
+    return [line for line in lines if line]
+
+
+def _listed(path: Path, known: Files) -> list[str]:
+    """The stems a list file names, in its order."""
+    stems = [_as_stem(line, known) for line in lines_of(path)]
     if not stems:
         raise UserError(f"{path}: the list file names no stem")
     doubled = [stem for stem, count in Counter(stems).items() if count > 1]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from samsod.data.pictures import write_png
 from samsod.data.sources.folders import some_of
-from samsod.evaluation.contact_sheet import write_png
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, write_text
 

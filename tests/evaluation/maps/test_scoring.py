@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samsod.data.decoding.images import read_saliency, read_truth
-from samsod.evaluation.contact_sheet import write_png
+from samsod.data.pictures import write_png
 from samsod.evaluation.maps import scoring as maps
 from samsod.evaluation.maps.results import compare, name_folders, summarise, write_results
 from samsod.evaluation.maps.scoring import MapSet, find_maps, score_maps

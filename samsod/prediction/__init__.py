@@ -1,0 +1,1 @@
+"""Predictions for images without a truth: a trained model for use."""

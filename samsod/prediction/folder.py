@@ -1,0 +1,101 @@
+"""What a prediction of many files leaves: maps, masks and overlays by stem, and what they were made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samsod.data.pictures import Floats, is_whole_png, quantised, write_png
+from samsod.prediction.result import mask_of, overlay_of
+from samsod.utils.errors import UserError
+from samsod.utils.files import check_writable, write_text
+
+RECORD = "prediction.json"
+LEFT_OUT = "left_out.txt"
+
+
+class PredictionFolder:
+    """The output folder: `maps/`, and if wanted `masks/` and `overlays/`, one PNG for each stem in each.
+
+    Each file is whole or absent, so that a run that was cut off goes on with what is not there; `prediction.json` holds
+    what must be the same for that.
+
+    Args:
+        path: The folder.
+        threshold: That of the masks, see `mask_of`; None: no masks.
+        overlays: Whether overlays are written.
+    """
+
+    def __init__(self, path: Path, threshold: float | str | None = None, overlays: bool = False) -> None:
+        self.path = path
+        self.threshold = threshold
+        self.overlays = overlays
+        kinds = {"maps": True, "masks": threshold is not None, "overlays": overlays}
+        self._folders = [path / kind for kind, wanted in kinds.items() if wanted]
+
+    def prepare(self, settings: Mapping[str, Any]) -> None:
+        """Makes the folders and records the settings; by one rank, before any writes.
+
+        Args:
+            settings: What maps depend on, as JSON has it.
+
+        Raises:
+            UserError: The folder holds maps made otherwise, or by others, or cannot be written to.
+        """
+        check_writable(self.path)
+        wanted = {**settings, **({} if self.threshold is None else {"masks": self.threshold})}
+        recorded = self._recorded()
+        if recorded is None and any(folder.is_dir() and any(folder.iterdir()) for folder in self._folders):
+            raise UserError(f"{self.path}: holds files that no prediction wrote; choose another output")
+        for key, value in (recorded or {}).items():
+            if key in wanted and wanted[key] != value:
+                raise UserError(
+                    f"{self.path}: holds maps made otherwise: {key} was {json.dumps(value)} and is "
+                    f"{json.dumps(wanted[key])} now; choose another output"
+                )
+        try:
+            for folder in self._folders:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{error.filename}: cannot be made: {error.strerror}") from None
+        write_text(self.path / RECORD, json.dumps({**(recorded or {}), **wanted}, indent=1) + "\n")
+
+    def is_whole(self, stem: str) -> bool:
+        """Whether all that is wanted of an image is there."""
+        return all(is_whole_png(folder / f"{stem}.png") for folder in self._folders)
+
+    def save(self, stem: str, saliency: Floats, picture: np.ndarray | None) -> None:
+        """Writes what is wanted of an image; `picture` is what the overlay is laid over.
+
+        Raises:
+            OSError: It cannot be written; the error names the file.
+        """
+        write_png(self.path / "maps" / f"{stem}.png", quantised(saliency))
+        if self.threshold is not None:
+            mask = mask_of(saliency, self.threshold).astype(np.uint8) * 255
+            write_png(self.path / "masks" / f"{stem}.png", mask)
+        if picture is not None:
+            write_png(self.path / "overlays" / f"{stem}.png", overlay_of(saliency, picture))
+
+    def list_left_out(self, faults: list[str]) -> None:
+        """Writes which images were left out and why, a line each; no file when there are none."""
+        if faults:
+            write_text(self.path / LEFT_OUT, "".join(f"{fault}\n" for fault in faults))
+        else:
+            (self.path / LEFT_OUT).unlink(missing_ok=True)
+
+    def _recorded(self) -> dict[str, Any] | None:
+        path = self.path / RECORD
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); choose another output") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected a mapping of settings; choose another output")
+        return content
