@@ -70,7 +70,8 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     ids = pairs_id(train_sets), pairs_id(val_sets)
     seed_all(config.seed)
     model = build_model(config.model).to(device)
-    return Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1]), remarks
+    trainer = Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1])
+    return trainer, [*model.remarks, *remarks]
 
 
 def test(
@@ -103,7 +104,7 @@ def test(
     sets, remarks = scored_sets(config.data.test, config, "data.test")
     named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
-    remarks = [*remarks, *check_settings(content, config, allowed, checkpoint)]
+    remarks = [*model.remarks, *remarks, *check_settings(content, config, allowed, checkpoint)]
     with ExitStack() as held:
         distributed.on_main(lambda: held.enter_context(locked(output)))
         log = RunLog(output)
