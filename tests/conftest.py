@@ -16,9 +16,8 @@ import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, ModelConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.evaluation.contact_sheet import write_png
-from samsod.utils.machine import cores
 
-torch.set_num_threads(1)  # more threads wait for each other where other work runs beside
+torch.set_num_threads(1)  # two of them wait for each other ten times as long as they work, once others run beside
 
 SIZE = 64
 RGBT = ("rgb", "thermal")

@@ -175,14 +175,14 @@ def nan_on_one_rank(config: Config) -> tuple[str, int]:
 
 
 def drift_on_one_rank(config: Config) -> str:
-    """The weights of rank 1 change by one bit before step 3; losses are logged at every second step."""
+    """One weight of rank 1 changes before step 3; every second step is logged."""
     with launch(config) as device:
         trainer, _ = make_trainer(config, device)
         step = trainer.train_step
 
         def train_step(batch: Any) -> Any:
             if distributed.rank() == 1 and trainer.step == 2:
-                trainer.hook.parameters[5].detach().view(torch.int32).view(-1)[0] ^= 1
+                trainer.hook.parameters[0].detach().view(-1)[0] += 1e-4
             return step(batch)
 
         trainer.train_step = train_step  # type: ignore[method-assign]
@@ -208,7 +208,7 @@ def start_with_another_constant(config: Config) -> str:
     def build_otherwise(model_config: ModelConfig) -> Any:
         model = build(model_config)
         if distributed.rank() == 1:
-            dict(model.named_buffers())["prompt.no_mask_embed"].view(torch.int32)[0, 0] ^= 1
+            dict(model.named_buffers())["decoder.prompt.no_mask_embed"].view(torch.int32)[0, 0] ^= 1
         return model
 
     workflows.build_model = build_otherwise  # type: ignore[assignment]

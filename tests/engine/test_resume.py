@@ -124,7 +124,7 @@ def test_a_damaged_newest_checkpoint_says_what_to_do(begun: Config) -> None:
     whole = run(with_train(replace(begun, output=begun.output + "2"), steps=3))
     path = step_file(begun, 3)
     data = bytearray(path.read_bytes())
-    weights = checkpoint.load_checkpoint(path)["model"]["neck.convs.0.conv.weight"].numpy().tobytes()
+    weights = checkpoint.load_checkpoint(path)["model"]["encoder.neck.convs.0.conv.weight"].numpy().tobytes()
     data[data.index(weights) + 7] ^= 1
     path.write_bytes(data)
     command = with_train(begun, steps=3, checkpoint_steps=1)
@@ -191,12 +191,12 @@ import numpy, torch
 from samsod.modeling.losses import WeightedIouBce
 from samsod.registry import LOSSES, RULES
 
-@LOSSES.register("noisy")
+@LOSSES.register("noisy", replace=True)
 class Noisy(WeightedIouBce):
     def __call__(self, logits, batch):
         return super().__call__(logits, batch) * (random.random() + numpy.random.rand() + torch.rand(()))
 
-@RULES.register("balanced")
+@RULES.register("balanced", replace=True)
 class Balanced:
     "Weights that follow the norms over the steps."
     def __init__(self, momentum=0.5):

@@ -82,7 +82,7 @@ def test_the_checksum_sees_any_bit_of_any_weight() -> None:
 
 CLIFF = """
 from samsod.registry import LOSSES
-@LOSSES.register("cliff")
+@LOSSES.register("cliff", replace=True)
 def make():
     "Finite, with a gradient that is not."
     return lambda logits, batch: (logits - logits.detach()).abs().sqrt().mean()

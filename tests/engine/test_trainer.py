@@ -181,7 +181,7 @@ def test_an_epoch_with_an_evaluation_chooses_the_best(config: Config) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config: Config, tmp_path: Path, precision: str) -> None:
     (tmp_path / "nan.py").write_text(
         "from samsod.registry import LOSSES\n"
-        "@LOSSES.register('nan')\n"
+        "@LOSSES.register('nan', replace=True)\n"
         "def make(): return lambda logits, batch: logits.mean() * float('nan')\n"
     )
     config = replace(config, imports=[str(tmp_path / "nan.py")], loss=replace(config.loss, name="nan"))

@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_model(tmp_path: Path, pairs_folder: Path) -> No
 def test_a_loss_that_is_not_finite_exits_with_1(tmp_path: Path, pairs_folder: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from samsod.registry import LOSSES\n"
-        "@LOSSES.register('nan')\n"
+        "@LOSSES.register('nan', replace=True)\n"
         "def make(): return lambda logits, batch: logits.mean() * float('nan')\n"
     )
     done = train(tmp_path, pairs_folder, f"imports=[{tmp_path / 'mine.py'}]", "loss.name=nan")

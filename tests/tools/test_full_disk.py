@@ -40,7 +40,7 @@ def test_a_full_disk_is_named(small_disk: Path, pairs_folder: Path, tool: Tool) 
         code, err = done
         assert code == 1 and len(err.splitlines()) == 1, err
         assert err.startswith(f"error: {small_disk}/") and err.endswith(": No space left on device\n")
-    assert not list(small_disk.glob(".*"))  # nothing half-written
+    assert not list(small_disk.glob(".*.partial"))
 
 
 def test_a_place_that_cannot_be_written_to_is_found_before_the_work(

@@ -12,7 +12,7 @@ from sam2.build_sam import build_sam2
 OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
 
-@functools.lru_cache(1)  # the large one alone takes a gigabyte
+@functools.lru_cache(2)  # the large one alone takes a gigabyte
 def official(size: str, generation: str = "sam2.1") -> Any:
     """sam2's own random model of a size, with the settings of its image predictor."""
     torch.manual_seed(1)
