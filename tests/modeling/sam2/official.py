@@ -13,11 +13,11 @@ OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
 
 @functools.lru_cache(2)  # the large one alone takes a gigabyte
-def official(size: str, generation: str = "sam2.1") -> Any:
+def official(size: str, generation: str = "sam2.1", device: str = "cpu") -> Any:
     """sam2's own random model of a size, with the settings of its image predictor."""
     torch.manual_seed(1)
     name = f"configs/{generation}/{generation}_hiera_{OFFICIAL[size]}.yaml"
-    return build_sam2(name, None, device="cpu", apply_postprocessing=False)
+    return build_sam2(name, None, device=device, apply_postprocessing=False)
 
 
 @functools.cache
