@@ -54,23 +54,25 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before the model is built.
-    steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
-    share = config.train.batch_size // world_size
-    if share % config.train.accumulate:
-        raise UserError(f"train.accumulate is {config.train.accumulate}; it must divide each rank's {share} images")
+    train = config.train
+    planned = TrainBatches(len(dataset), train.batch_size, rank, world_size, config.seed, drop_last=train.drop_last)
+    for share in (train.batch_size // world_size, planned.last // world_size):
+        if share % train.accumulate:
+            raise UserError(f"train.accumulate is {train.accumulate}; it must divide each rank's {share} images")
     if config.data.cache != "none":
         remarks = [*remarks, dataset.use_cache()]
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         return train_loader(
-            dataset, config.train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu
+            *(dataset, train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu),
+            drop_last=train.drop_last,
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
     ids = pairs_id(train_sets), pairs_id(val_sets)
     seed_all(config.seed)
     model = build_model(config.model).to(device)
-    trainer = Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1])
+    trainer = Trainer(config, device, model, loss, batches, planned.steps_per_epoch, ids[0], evaluate, ids[1])
     return trainer, [*model.remarks, *remarks]
 
 

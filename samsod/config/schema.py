@@ -151,6 +151,8 @@ class TrainConfig:
     """images per optimizer step over all ranks together"""
     accumulate: int = 1
     """micro-batches each rank's share of the batch is cut into, to save memory; the result stays the same"""
+    drop_last: bool = True
+    """drop what an epoch leaves over of a batch; false, as in the released code: train on it too, as a smaller batch"""
     epochs: int = 45
     """passes over the training set"""
     steps: int = 0
