@@ -33,7 +33,8 @@ setup(
     extras_require={
         "plot": ["matplotlib>=3.8"],
         "tensorboard": ["tensorboard>=2.15"],
-        "test": ["pytest>=8", "torchjd>=0.18", "matplotlib>=3.8", "tensorboard>=2.15"],
+        "weights": ["safetensors>=0.4"],
+        "test": ["pytest>=8", "torchjd>=0.18", "matplotlib>=3.8", "tensorboard>=2.15", "safetensors>=0.4"],
         "lint": ["ruff", "mypy", "types-PyYAML"],
     },
 )

@@ -27,6 +27,7 @@ from samsod.evaluation.tables.reported import named_rows
 from samsod.evaluation.testing import run_test
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, locked
@@ -54,23 +55,26 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     dataset = PairDataset(train_sets, config.model.image_size, config.data, True, config.seed, guide)
     rank, world_size, on_gpu = distributed.rank(), distributed.world_size(), device.type == "cuda"
     # Asked first, so that a batch that cannot be shared out is refused before the model is built.
-    steps_per_epoch = TrainBatches(len(dataset), config.train.batch_size, rank, world_size, config.seed).steps_per_epoch
-    share = config.train.batch_size // world_size
-    if share % config.train.accumulate:
-        raise UserError(f"train.accumulate is {config.train.accumulate}; it must divide each rank's {share} images")
+    train = config.train
+    planned = TrainBatches(len(dataset), train.batch_size, rank, world_size, config.seed, drop_last=train.drop_last)
+    for share in (train.batch_size // world_size, planned.last // world_size):
+        if share % train.accumulate:
+            raise UserError(f"train.accumulate is {train.accumulate}; it must divide each rank's {share} images")
     if config.data.cache != "none":
         remarks = [*remarks, dataset.use_cache()]
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         return train_loader(
-            dataset, config.train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu
+            *(dataset, train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu),
+            drop_last=train.drop_last,
         )
 
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
     ids = pairs_id(train_sets), pairs_id(val_sets)
     seed_all(config.seed)
     model = build_model(config.model).to(device)
-    return Trainer(config, device, model, loss, batches, steps_per_epoch, ids[0], evaluate, ids[1]), remarks
+    trainer = Trainer(config, device, model, loss, batches, planned.steps_per_epoch, ids[0], evaluate, ids[1])
+    return trainer, [*model.remarks, *remarks]
 
 
 def test(
@@ -103,7 +107,7 @@ def test(
     sets, remarks = scored_sets(config.data.test, config, "data.test", config.tested_modalities())
     named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
-    remarks = [*remarks, *check_settings(content, config, allowed, checkpoint)]
+    remarks = [*model.remarks, *remarks, *check_settings(content, config, allowed, checkpoint)]
     with ExitStack() as held:
         distributed.on_main(lambda: held.enter_context(locked(output)))
         log = RunLog(output)

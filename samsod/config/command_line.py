@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from samsod.config import Config, load_config, to_yaml
@@ -67,10 +68,11 @@ def named_options(parser: argparse.ArgumentParser, rest: list[str]) -> dict[str,
     return options
 
 
-def config_parser(description: str) -> OneLineParser:
-    """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`."""
+def config_parser(description: str, default: Path | None = None) -> OneLineParser:
+    """The parser every tool shares: `--config FILE [key.path=value ...] [--print-config]`; `default` is the file."""
     parser = OneLineParser(description=description)
-    parser.add_argument("--config", required=True, metavar="FILE", help="a YAML file, e.g. configs/large.yaml")
+    named = f"a YAML file (default: {default.name})" if default else "a YAML file, e.g. configs/large.yaml"
+    parser.add_argument("--config", required=default is None, default=default, metavar="FILE", help=named)
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over the file's")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config, explained, and stop")
     return parser

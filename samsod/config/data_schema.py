@@ -60,6 +60,10 @@ class AugmentConfig:
     """range of the colour factor"""
     sharpness: list[float] = field(default_factory=lambda: [0.0, 3.0])
     """range of the sharpness factor"""
+    steps: float = 0.0
+    """draw each factor from its range in steps of this size, 0.1 in the released code; 0: any number of it"""
+    photometric: Literal["resized", "full_size"] = "resized"
+    """change the image once it is resized, or, as the released code does and slower, at the size it is stored in"""
     flip: bool = False
     """mirror all images and the truth left to right with probability one half (this and what follows: not in the
     paper)"""
@@ -81,6 +85,8 @@ class AugmentConfig:
             bounds = getattr(self, key)
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
                 yield key, f"expected [low, high] with 0 <= low <= high, found {bounds}"
+        if self.steps < 0:
+            yield "steps", f"expected 0 or more, found {self.steps}"
         if not 0 <= self.modality_dropout <= 1:
             yield "modality_dropout", f"expected a probability between 0 and 1, found {self.modality_dropout}"
         if not 0 < self.crop <= 1:
@@ -165,5 +171,7 @@ class DataConfig:
             yield "workers", f"expected 0 or more, found {self.workers}"
         if self.cache_gib <= 0:
             yield "cache_gib", f"expected more than 0, found {self.cache_gib}"
-        if self.cache != "none" and self.augment.enabled and (self.augment.crop < 1 or self.augment.multiscale):
-            yield "cache", "holds images at model.image_size: not together with augment.crop or augment.multiscale"
+        augment, early = self.augment, self.augment.photometric == "full_size"
+        if self.cache != "none" and augment.enabled and (augment.crop < 1 or augment.multiscale or early):
+            others = "augment.crop, augment.multiscale or augment.photometric full_size"
+            yield "cache", f"holds images at model.image_size: not together with {others}"

@@ -90,7 +90,8 @@ class ModelConfig:
     decoder_width: int = 256
     """channels of the neck's output and of the mask decoder; SAM2's weights need 256"""
     weights: str = ""
-    """Meta's SAM2 or SAM2.1 checkpoint of that size (sam2.1_hiera_large.pt); empty: random weights"""
+    """SAM2's or SAM2.1's weights of that size, Meta's file (sam2.1_hiera_large.pt; tools/download_sam2.py fetches it)
+    or Hugging Face's (model.safetensors); empty: random weights"""
     init_from: str = ""
     """a samsod checkpoint whose weights (only) training starts from"""
     image_size: int = 512
@@ -150,6 +151,8 @@ class TrainConfig:
     """images per optimizer step over all ranks together"""
     accumulate: int = 1
     """micro-batches each rank's share of the batch is cut into, to save memory; the result stays the same"""
+    drop_last: bool = True
+    """drop what an epoch leaves over of a batch; false, as in the released code: train on it too, as a smaller batch"""
     epochs: int = 45
     """passes over the training set"""
     steps: int = 0

@@ -92,11 +92,18 @@ def draw(config: AugmentConfig, modalities: Mapping[str, ModalityConfig], rng: n
 
 
 def draw_factors(config: AugmentConfig, rng: np.random.Generator) -> Factors:
-    """Draws each factor uniformly from its range; always four draws, whatever the ranges."""
+    """Draws each factor uniformly from its range, or from its steps; always four draws, whatever the ranges."""
     ranges = (config.brightness, config.contrast, config.color, config.sharpness)
     return Factors(
-        *(low + (high - low) * share for (low, high), share in zip(ranges, rng.random(4).tolist(), strict=True))
+        *(_factor(low, high, config.steps, share) for (low, high), share in zip(ranges, rng.random(4), strict=True))
     )
+
+
+def _factor(low: float, high: float, step: float, share: float) -> float:
+    if not step:
+        return float(low + (high - low) * share)
+    count = math.floor((high - low) / step + 1e-6) + 1  # both ends count
+    return round(low + step * int(share * count), 9)
 
 
 def draw_size(sizes: tuple[int, ...], words: list[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import stat
 from pathlib import Path
@@ -24,6 +24,7 @@ from samsod.data.pair_images import (
     cut_out,
     from_slot,
     read_images,
+    recoloured,
     resized,
     slot_length,
     tensors,
@@ -31,12 +32,14 @@ from samsod.data.pair_images import (
 )
 from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.modalities import settings_of
+from samsod.data.transforms import Factors
 from samsod.utils.files import code_digest
 
 if TYPE_CHECKING:
     from samsod.data.cache import SlotFile
 
 Sample = dict[str, Any]
+UNCHANGED: Mapping[str, Factors] = {}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ class PairDataset(Dataset[Sample]):
             # Nothing else may enter: the sample must not depend on the worker or the rank that loads it.
             rng = np.random.default_rng([self.seed, key.epoch, key.index])
             drawn = draw(self.data.augment, self.modalities, rng)
-            images = augmented(self._resized(key.index, size, drawn.part), drawn)
+            early = drawn.factors if self.data.augment.photometric == "full_size" else {}
+            later = replace(drawn, factors={}) if early else drawn
+            images = augmented(self._resized(key.index, size, drawn.part, early), later)
         else:
             images = self._resized(key.index, size, WHOLE)
         return {
@@ -151,12 +156,14 @@ class PairDataset(Dataset[Sample]):
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
         return json.dumps([self.image_size, self.maps, read, *code, files])
 
-    def _resized(self, index: int, size: int, part: Part) -> Images:
+    def _resized(self, index: int, size: int, part: Part, early: Mapping[str, Factors] = UNCHANGED) -> Images:
+        """The images of a pair, changed by the factors `early` at full size, cut out and resized."""
         cache = self._cache if size == self.image_size and part == WHOLE else None
         if cache is not None and (slot := cache.get(index)) is not None:
             return from_slot(slot, size, list(self.modalities), self.maps)
-        least = math.ceil(size / min(part.height, part.width))
-        images = resized(cut_out(read_images(self.pairs[index], self.modalities, least), part), size)
+        least = 0 if early else math.ceil(size / min(part.height, part.width))
+        read = recoloured(read_images(self.pairs[index], self.modalities, least), early)
+        images = resized(cut_out(read, part), size)
         if "labelled" in self.maps:
             everywhere = np.full((size, size), 255, np.uint8)
             images = replace(images, maps={**images.maps, "labelled": images.maps.get("labelled", everywhere)})

@@ -34,8 +34,9 @@ class TrainBatches(Sampler[list[SampleKey]]):
     """The samples of this rank's part of every batch, epoch after epoch without end.
 
     All ranks draw one permutation per epoch from (seed, epoch). It is cut into batches of `batch_size`, what is left
-    over is dropped, and each rank takes a contiguous part of each batch. So the batches depend on neither the number
-    of ranks nor that of loader processes. Of several sizes each batch is given one, drawn from (seed, epoch, step).
+    over is dropped or makes a smaller batch, and each rank takes a contiguous part of each batch. So the batches depend
+    on neither the number of ranks nor that of loader processes. Of several sizes each batch is given one, drawn from
+    (seed, epoch, step).
 
     Args:
         samples: How many samples there are.
@@ -45,9 +46,14 @@ class TrainBatches(Sampler[list[SampleKey]]):
         seed: The run's seed.
         start_step: How many batches to leave out, when a run is resumed.
         sizes: Sides the samples may have; empty: the data set's own.
+        drop_last: Drop what is left over of an epoch.
+
+    Attributes:
+        last: Samples of an epoch's last batch, over all ranks together.
 
     Raises:
-        UserError: The ranks cannot share the batch evenly, or there are fewer samples than one batch takes.
+        UserError: The ranks cannot share the batch evenly, nor the last one, or there are fewer samples than one batch
+            takes.
     """
 
     def __init__(
@@ -59,20 +65,27 @@ class TrainBatches(Sampler[list[SampleKey]]):
         seed: int,
         start_step: int = 0,
         sizes: tuple[int, ...] = (),
+        drop_last: bool = True,
     ) -> None:
         assert 0 <= rank < world_size
         if batch_size % world_size:
             raise UserError(f"train.batch_size is {batch_size}; it must be a multiple of the {world_size} ranks")
-        if samples < batch_size:
+        if samples < batch_size and (drop_last or not samples):
             raise UserError(f"train.batch_size is {batch_size}, but there are only {samples} training samples")
         self.samples = samples
         self.batch_size = batch_size
         self.seed = seed
         self.start_step = start_step
         self.sizes = sizes
-        self.steps_per_epoch = samples // batch_size
-        share = batch_size // world_size
-        self._mine = slice(rank * share, (rank + 1) * share)
+        rest = 0 if drop_last else samples % batch_size
+        self.steps_per_epoch = samples // batch_size + bool(rest)
+        self.last = rest or batch_size
+        if self.last % world_size:
+            raise UserError(
+                f"train.drop_last is false, but the {world_size} ranks cannot share the last batch's {self.last} "
+                "samples evenly"
+            )
+        self._rank, self._world_size = rank, world_size
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, first = divmod(self.start_step, self.steps_per_epoch)
@@ -81,7 +94,9 @@ class TrainBatches(Sampler[list[SampleKey]]):
             for step in range(first, self.steps_per_epoch):
                 batch = order[step * self.batch_size : (step + 1) * self.batch_size]
                 size = self._size(epoch, step)
-                yield [SampleKey(epoch, index, size) for index in batch[self._mine]]
+                share = len(batch) // self._world_size
+                mine = batch[self._rank * share : (self._rank + 1) * share]
+                yield [SampleKey(epoch, index, size) for index in mine]
             epoch, first = epoch + 1, 0
 
     def _order(self, epoch: int) -> list[int]:
@@ -141,13 +156,15 @@ def train_loader(
     seed: int,
     start_step: int = 0,
     pin_memory: bool = False,
+    drop_last: bool = True,
 ) -> TrainLoader:
     """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
 
     Returns:
-        An endless iterator over batches: what `PairDataset` gives, each stacked to B = batch_size / world_size.
+        An endless iterator over batches: what `PairDataset` gives, each stacked to B = batch_size / world_size; fewer
+        in an epoch's last batch if what is left over is kept.
     """
-    batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes)
+    batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes, drop_last)
     return TrainLoader(dataset, batches, workers, pin_memory)
 
 

@@ -185,9 +185,14 @@ def resized(images: Images, size: int) -> Images:
     return result.changed(result.images, lambda _, image: transforms.single_channel(image))
 
 
+def recoloured(images: Images, factors: Mapping[str, transforms.Factors]) -> Images:
+    """The photometric changes of some modalities, on images of any size."""
+    return images.changed(factors, lambda name, image: transforms.photometric(image, factors[name]))
+
+
 def augmented(images: Images, drawn: Augmentation) -> Images:
     """Does to square images what was drawn for them, but for the part."""
-    images = images.changed(drawn.factors, lambda name, image: transforms.photometric(image, drawn.factors[name]))
+    images = recoloured(images, drawn.factors)
     if drawn.flip:
         images = images.each(transforms.flip)
     if drawn.degrees:

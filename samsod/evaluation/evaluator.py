@@ -125,8 +125,12 @@ def _score(
 
 
 def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:
-    """Scores of the final prediction from all modalities over several sets together, without the weighted F-measure."""
-    batch_size = max(1, config.train.batch_size // distributed.world_size())
-    quick = replace(config, test=replace(config.test, batch_size=batch_size, modalities=[]))
+    """Scores of the final prediction from all modalities over several sets, without the weighted F-measure.
+
+    Images go one by one if the gate sees a whole batch: their scores would depend on how they are batched.
+    """
+    alone = config.model.adapter.gate_scope == "batch"
+    share = 1 if alone else max(1, config.train.batch_size // distributed.world_size())
+    quick = replace(config, test=replace(config.test, batch_size=share, modalities=[]))
     results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
     return overall(results)

@@ -25,11 +25,13 @@ class Encoder(nn.Module, ABC):
         widths: Channels d of the tokens of each block, as its adapter meets them.
         stage_ends: Indices of the blocks after which modalities are fused; a ViT of one width may have any.
         stride: What the sides of images must be multiples of.
+        origin: A line for the log on the file its weights were loaded from, if any.
     """
 
     widths: Sequence[int]
     stage_ends: Sequence[int]
     stride: int
+    origin: str = ""
 
     @abstractmethod
     def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:

@@ -67,12 +67,14 @@ class SaliencyModel(nn.Module, ABC):
 
     Attributes:
         modalities: Names of the images it takes, the reference first.
+        remarks: Lines for the log on where its weights come from.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.modalities = tuple(config.modalities)
+        self.remarks: list[str] = []
 
     @abstractmethod
     def forward(self, images: Mapping[str, Tensor], given: Sequence[str] = ()) -> Prediction:
@@ -124,6 +126,7 @@ class Samsod(SaliencyModel):
         if taken := [name for name in self.modalities if hasattr(nn.ModuleDict(), name)]:
             raise UserError(f"model.modalities: PyTorch has another use for the name {taken[0]!r}; choose another")
         self.encoder, self.decoder = build_backbone(config)
+        self.remarks += filter(None, [self.encoder.origin])
         self.adapters = nn.ModuleDict(
             {
                 name: nn.ModuleList(build_adapter(config.adapter, width) for width in self.encoder.widths)

@@ -6,8 +6,8 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -47,7 +47,18 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
 
     Under torchrun only rank 0 shows anything.
     """
+    return iter(_bar(items, label, total))
+
+
+@contextlib.contextmanager
+def byte_progress(label: str, start: int, total: int) -> Iterator[Callable[[int], object]]:
+    """Shows how far bytes are, as `progress` does items; gives what to tell how many more have come."""
+    with _bar(None, label, total, initial=start, unit="B", unit_scale=True) as bar:
+        yield bar.update
+
+
+def _bar(items: Iterable[Any] | None, label: str, total: int, **form: Any) -> _Bar:
     hidden = sys.stderr is None or sys.stderr.closed or os.environ.get("RANK", "0") != "0"
     if hidden or sys.stderr.isatty():
-        return iter(_Bar(items, label, total, disable=hidden, dynamic_ncols=True))
-    return iter(_Bar(items, label, total, file=_Lines(), mininterval=EVERY, miniters=1, delay=EVERY, ncols=100))
+        return _Bar(items, label, total, disable=hidden, dynamic_ncols=True, **form)
+    return _Bar(items, label, total, file=_Lines(), mininterval=EVERY, miniters=1, delay=EVERY, ncols=100, **form)

@@ -39,6 +39,29 @@ def read_tensors(path: str | Path, expected: str) -> Any:
         raise UserError(f"{path}: damaged, or no checkpoint ({reason}); expected {expected}") from None
 
 
+def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
+    """The tensors of a file in the safetensors format, on the CPU; `safetensors` is an optional extra.
+
+    Args:
+        path: The file.
+        expected: What it should have been, for the message.
+
+    Raises:
+        UserError: One line: no such file, truncated, of another format, or safetensors is not installed.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError(f"{path}: to read it samsod needs safetensors: pip install 'samsod[weights]'") from None
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected {expected}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged, or no safetensors file ({error}); expected {expected}") from None
+
+
 def _check_bytes(path: str | Path) -> None:
     """Raises ValueError when a part of the file is not what its checksum says; PyTorch itself does not look at it."""
     if zipfile.is_zipfile(path):  # else it is no file of today's PyTorch, or cut off: that PyTorch finds itself
@@ -86,7 +109,7 @@ def copy_strictly(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], mis
         if key in state and state[key].shape != value.shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    faults = [f"{len(keys)} {kind} ({_shown(keys)})" for kind, keys in kinds.items() if keys]
+    faults = [f"{len(keys)} {kind} ({shown_keys(keys)})" for kind, keys in kinds.items() if keys]
     if faults:
         raise UserError(f"{misfit}: {'; '.join(faults)}")
     with torch.no_grad():
@@ -94,6 +117,7 @@ def copy_strictly(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], mis
             value.copy_(state[key])
 
 
-def _shown(keys: Sequence[str]) -> str:
+def shown_keys(keys: Sequence[str]) -> str:
+    """The first few keys, and how many more there are."""
     more = f", and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     return ", ".join(keys[:SHOWN]) + more

@@ -60,6 +60,39 @@ def test_what_is_off_changes_nothing(tmp_path: Path, make_set: MakeSet) -> None:
         assert torch.equal(sample["ground_truth"], torch.from_numpy(truth[None].astype(np.float32) / np.float32(255)))
 
 
+def test_photometric_changes_at_full_size(tmp_path: Path, make_set: MakeSet) -> None:
+    """A literal version of the released code's order: the factors, then the resizing."""
+    root = make_set(tmp_path, height=150, width=170)
+    pairs = dataset(root, AugmentConfig(photometric="full_size"))
+    rng = np.random.default_rng([3, 2, 1])
+    images = read_images(pairs.pairs[1], pairs.modalities)
+    ranges = ((0.5, 1.5), (0.5, 1.5), (0, 2), (0, 3))
+    changed = [
+        transforms.photometric(image, Factors(*(rng.uniform(*bounds) for bounds in ranges)))
+        for image in images.images.values()
+    ]
+    rgb, thermal, truth = transforms.resize([*changed, images.maps["ground_truth"]], 64)
+    sample = pairs[SampleKey(2, 1)]
+    assert torch.equal(sample["rgb"], transforms.to_tensor(rgb, True))
+    assert torch.equal(sample["thermal"], transforms.to_tensor(thermal, False))
+    assert torch.equal(sample["ground_truth"], transforms.map_to_tensor(truth))
+    resized_first = dataset(root, AugmentConfig())[SampleKey(2, 1)]
+    assert not torch.equal(sample["rgb"], resized_first["rgb"])
+    assert list(DataConfig(cache="memory", augment=AugmentConfig(photometric="full_size")).check())
+
+
+def test_factors_in_steps() -> None:
+    """Every tenth of a range, both ends too, each as likely."""
+    config = AugmentConfig(steps=0.1)
+    drawn = np.array([draw(config, PLAIN, np.random.default_rng([0, i])).factors["rgb"] for i in range(4000)])
+    for factors, (low, high) in zip(drawn.T, ((5, 15), (5, 15), (0, 20), (0, 30)), strict=True):
+        values, counts = np.unique(factors, return_counts=True)
+        assert values.tolist() == [tenth / 10 for tenth in range(low, high + 1)]
+        assert counts.min() > 0.6 * 4000 / len(values) and counts.max() < 1.5 * 4000 / len(values)
+    uneven = draw(AugmentConfig(steps=0.3), PLAIN, np.random.default_rng(1)).factors["rgb"]
+    assert uneven.brightness in (0.5, 0.8, 1.1, 1.4)
+
+
 def test_switching_one_kind_on_leaves_the_others_draws() -> None:
     bright = {**SPOTS, "rgb": ModalityConfig(over_exposure=1)}
     one = draw(replace(ALL, modality_dropout=0), bright, np.random.default_rng(5))

@@ -81,6 +81,26 @@ def test_resume_gives_the_same_rest(start: int) -> None:
     assert rest == whole[start:]
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_the_last_batch_can_be_kept(world_size: int) -> None:
+    batches = [TrainBatches(10, 4, rank, world_size, 0, drop_last=False) for rank in range(world_size)]
+    assert batches[0].steps_per_epoch == 3 and batches[0].last == 2
+    steps = [[key for part in parts for key in part] for parts in zip(*(first(b, 9) for b in batches), strict=True)]
+    assert [len(step) for step in steps] == [4, 4, 2] * 3
+    for epoch in range(3):
+        assert sorted(key.index for step in steps[3 * epoch : 3 * epoch + 3] for key in step) == list(range(10))
+    kept = first(TrainBatches(10, 4, 0, 1, 0), 2)
+    assert steps[:2] == kept  # the whole batches are the same
+    assert first(TrainBatches(10, 4, 0, 1, 0, start_step=5, drop_last=False), 4) == steps[5:]
+
+
+def test_a_last_batch_that_cannot_be_shared_is_refused(one_line: OneLine) -> None:
+    message = one_line(TrainBatches, 11, 4, 0, 2, 0, drop_last=False)
+    assert message == "train.drop_last is false, but the 2 ranks cannot share the last batch's 3 samples evenly"
+    assert TrainBatches(12, 4, 0, 2, 0, drop_last=False).last == 4
+    assert TrainBatches(3, 4, 0, 1, 0, drop_last=False).steps_per_epoch == 1
+
+
 def test_impossible_batches(one_line: OneLine) -> None:
     assert one_line(TrainBatches, 100, 6, 0, 4, 0) == ("train.batch_size is 6; it must be a multiple of the 4 ranks")
     assert one_line(TrainBatches, 3, 4, 0, 1, 0) == ("train.batch_size is 4, but there are only 3 training samples")

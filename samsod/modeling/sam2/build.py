@@ -1,4 +1,4 @@
-"""SAM2 as a backbone: its image encoder and its mask decoder, with Meta's weights."""
+"""SAM2 as a backbone: its image encoder and its mask decoder, with its released weights."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def build_sam2(config: ModelConfig) -> tuple[Sam2Encoder, Sam2Decoder]:
     encoder = Sam2Encoder(trunk_spec(config.size, config.trunk), config.decoder_width)
     decoder = Sam2Decoder(config.decoder_width, config.dense_prompt)
     if config.weights:
-        load_weights(encoder, decoder, config.weights, config.size)
+        encoder.origin = load_weights(encoder, decoder, config.weights, config.size)
     return encoder, decoder

@@ -1,0 +1,62 @@
+"""tools/convert_checkpoint.py as a user runs it, and what it wrote tested."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from samsod.config import load_config
+from samsod.engine.checkpoint import load_checkpoint
+from samsod.modeling.released import load_released
+from samsod.modeling.samsod import Samsod
+from samsod.workflows import load_model, test
+from tests.conftest import write_pairs
+from tests.modeling.released import released_checkpoint, released_config
+from tests.places import ROOT
+
+test.__test__ = False  # type: ignore[attr-defined]
+
+SMALL = [
+    "model.trunk={embed_dim: 16, num_heads: 1}",
+    "model.decoder_width=32",
+    "model.image_size=64",
+    "engine.device=cpu",
+    "data.workers=0",
+]
+
+
+def convert(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / "convert_checkpoint.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def test_the_released_checkpoint_is_tested_like_one_of_ours(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    released, converted = tmp_path / "sam_rgbt.pth", tmp_path / "new" / "K.pt"
+    torch.save(released_checkpoint(), released)
+    done = convert("--released", released, "--output", converted, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert f"1,880 of the 1,882 tensors of {released} loaded, 2 are not used" in done.stdout
+    config = load_config(
+        ROOT / "configs" / "released.yaml", [*SMALL, f"data.test=[{{name: pairs, root: {tmp_path / 'pairs'}}}]"]
+    )
+    content = load_checkpoint(converted)
+    model, expected = load_model(config, content, str(converted)), Samsod(released_config())
+    load_released(expected, released)
+    wanted = expected.state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in model.state_dict().items())
+    assert content["released"]["file"] == "sam_rgbt.pth" and content["base"] is None
+    write_pairs(tmp_path / "pairs", 2, seed=0)
+    results = test(config, torch.device("cpu"), str(converted), tmp_path / "out")
+    assert results["final"]["pairs"]["images"] == 2
+    assert len(list((tmp_path / "out" / "maps" / "pairs").iterdir())) == 2
+
+
+def test_another_file_is_one_line(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    done = convert("--released", tmp_path / "other.pth", "--output", tmp_path / "K.pt", *SMALL)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "it has a" in done.stderr and not (tmp_path / "K.pt").exists()
