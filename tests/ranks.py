@@ -18,12 +18,16 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list
 
     Every rank gets another global random state, so that nothing may lean on the ranks drawing alike.
     """
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        multiprocessing.spawn(_run, (function, world_size, port, folder, args), nprocs=world_size)
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(_run, (function, world_size, free_port(), folder, args), nprocs=world_size)
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
+
+
+def free_port() -> str:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -32,7 +36,7 @@ def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _run(
-    rank: int, function: Callable[..., Any], world_size: int, port: int, folder: str, args: tuple[Any, ...]
+    rank: int, function: Callable[..., Any], world_size: int, port: str, folder: str, args: tuple[Any, ...]
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1000 + rank)
@@ -42,7 +46,7 @@ def _run(
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(world_size),
         MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
+        MASTER_PORT=port,
     )
     from samsod.utils.distributed import process_group
 
