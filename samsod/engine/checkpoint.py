@@ -21,7 +21,7 @@ from samsod.modeling.samsod import SaliencyModel
 from samsod.utils.errors import UserError
 from samsod.utils.files import written_whole
 from samsod.utils.trees import flat
-from samsod.utils.weights import copy_strictly, file_digest, read_tensors
+from samsod.utils.weights import copy_strictly, file_digest, read_tensors, tensors_digest
 
 FORMAT = "samsod-checkpoint-2"
 STEP_NAME = re.compile(r"step_(\d{8})\.pt")
@@ -116,16 +116,23 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
 
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
-    """Name, size and SHA-256 of the SAM2 file under the model; None when its weights are all in the checkpoint."""
+    """The SAM2 file under the model; None when its weights are all in the checkpoint.
+
+    Returns:
+        Its name, size and SHA-256, and as `tensors` that of what the model has from it: the same weights in another
+        form of file are known by that.
+    """
     path = model.base_file()
     if path is None:
         return None
-    return {"file": path.name, "size": model.config.size, "sha256": file_digest(path)}
+    saved = model.saved_state().keys()
+    given = tensors_digest((key, value) for key, value in model.state_dict().items() if key not in saved)
+    return {"file": path.name, "size": model.config.size, "sha256": file_digest(path), "tensors": given}
 
 
 def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None, path: str | Path) -> None:
-    """Raises UserError, naming both, when a checkpoint was trained on another SAM2 file than the configured one."""
-    if trained and here and trained["sha256"] != here["sha256"]:
+    """Raises UserError, naming both, when a checkpoint was trained on other SAM2 weights than the configured ones."""
+    if trained and here and trained["sha256"] != here["sha256"] and trained.get("tensors") != here["tensors"]:
         raise UserError(
             f"{path}: trained on {trained['file']} (SHA-256 {trained['sha256'][:12]}), "
             f"but model.weights is {here['file']} ({here['sha256'][:12]})"

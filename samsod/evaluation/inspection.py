@@ -62,7 +62,11 @@ def _described(content: Mapping[str, Any], path: Path) -> Description:
     return {
         "file": {"path": str(path), "bytes": file.st_size, "sha256": file_digest(path), "format": content["format"]},
         "model": {
-            **{key.removeprefix("model."): value for key, value in used.items() if key.startswith("model.")},
+            **{
+                key.removeprefix("model."): value
+                for key, value in used.items()
+                if key.startswith("model.") and value is not None  # no override of the size's own trunk
+            },
             "tensors in the file": len(tensors),
             "parameters in the file": sum(tensor.numel() for tensor in tensors),
         },

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from samsod.config import ModelConfig
 from samsod.engine import checkpoint
+from samsod.modeling.sam2.hugging_face import hugging_face_key
 from samsod.modeling.sam2.weights import meta_state
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
@@ -56,6 +58,24 @@ def test_a_frozen_encoder_from_a_file_is_not_stored_but_checked(model_config: Mo
     message = one_line(path, Samsod(replace(settings, weights=str(second))))
     assert "a.pt" in message and "b.pt" in message
     assert "set model.weights to a.pt" in one_line(path, Samsod(replace(settings, weights="")))
+
+
+def test_the_same_weights_in_another_form_of_file_are_known(model_config: ModelConfig, tmp_path: Path) -> None:
+    meta = official_file(tmp_path / "a.pt", model_config, 1)
+    state = torch.load(meta, weights_only=True)["model"]
+    hub, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
+    save_file({hugging_face_key(key): value for key, value in state.items()}, hub)
+    state["image_encoder.trunk.pos_embed"] += 1
+    save_file({hugging_face_key(key): value for key, value in state.items()}, other)
+    settings = replace(model_config, decoder_width=256, freeze_encoder=True, weights=str(meta))
+    path = save(Samsod(settings), tmp_path / "run.pt")
+    content, from_hub = checkpoint.load_checkpoint(path), Samsod(replace(settings, weights=str(hub)))
+    checkpoint.load_model_state(from_hub, content, path)
+    message = one_line(path, Samsod(replace(settings, weights=str(other))))
+    assert "a.pt" in message and "other.safetensors" in message
+    del content["base"]["tensors"]  # as older checkpoints have it: only the file itself is known
+    with pytest.raises(UserError, match=r"but model\.weights is model\.safetensors"):
+        checkpoint.load_model_state(from_hub, content, path)
 
 
 def test_a_random_frozen_encoder_is_stored(model_config: ModelConfig) -> None:
