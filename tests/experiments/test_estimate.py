@@ -61,6 +61,7 @@ def test_real_steps_are_timed_in_a_process_that_ends(
 ) -> None:
     # What a GPU's memory would be taken by is not built here.
     monkeypatch.setattr(module.Trainer, "__init__", lambda *_: pytest.fail("timed in this process"))
+    before = set(multiprocessing.active_children())  # loader processes of other tests may wait for their end
     configs = [run.config for run in plan()]
     lost = replace(configs[0], model=replace(configs[0].model, weights="/nowhere.pt", decoder_width=256))
     times = module._time_all([*configs, lost], CPU, ranks=2)
@@ -69,4 +70,4 @@ def test_real_steps_are_timed_in_a_process_that_ends(
         assert step > 0 and forward > 0
     with pytest.raises(UserError, match="nowhere"):
         next(times)
-    assert capfd.readouterr().out == "" and not multiprocessing.active_children()
+    assert capfd.readouterr().out == "" and set(multiprocessing.active_children()) <= before
