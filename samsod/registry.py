@@ -112,7 +112,8 @@ def _import(module: str) -> None:
         _import_file(Path(module))
         return
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        # Last, so that a file there called copy.py hides no module, here or in a process started from here.
+        sys.path.append(str(Path.cwd()))
     importlib.import_module(module)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ def test_a_name_is_given_once_but_on_purpose() -> None:
 
 
 def test_a_file_imported_twice_is_no_clash_and_its_copy_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
     source = "from samsod.registry import LOSSES\n@LOSSES.register('twice'{})\ndef make(): return None\n"
     for name, more in (("one", ""), ("copy", ""), ("wanted", ", replace=True")):
         (tmp_path / f"{name}.py").write_text(source.format(more))
@@ -75,12 +78,27 @@ def test_what_a_module_prints_keeps_out_of_stdout(tmp_path: Path, capsys: pytest
 
 
 def test_user_modules_add_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
     source = "from samsod.registry import LOSSES\n@LOSSES.register('{}')\ndef make(): return lambda p, b: p.mean()\n"
     (tmp_path / "my_loss.py").write_text(source.format("by_path"))
     (tmp_path / "my_losses.py").write_text(source.format("by_name"))
     monkeypatch.chdir(tmp_path)
     import_user_modules([str(tmp_path / "my_loss.py"), "my_losses"])
     assert callable(build_loss(LossConfig("by_path"))) and callable(build_loss(LossConfig("by_name")))
+
+
+def test_a_users_file_hides_no_module_from_processes_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copy.py").write_text("raise ImportError('not the copy that was meant')")
+    (tmp_path / "my_parts.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    import_user_modules(["my_parts"])
+    # As multiprocessing does: a new process takes over the path.
+    code = f"import sys; sys.path = {sys.path!r}; import copy; copy.deepcopy"
+    assert str(tmp_path) in sys.path
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
 
 
 @pytest.mark.parametrize("module", ["no_such_module_anywhere", "nowhere/file.py"])
