@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -50,20 +49,14 @@ def test_parts_add_up(model_config: ModelConfig) -> None:
     assert 0 <= outside < 0.05 * figures["macs_with_attention"]  # upsampling, positions
 
 
-@pytest.mark.parametrize(("size", "expected"), [("tiny", (32.678, 59.50, 66.96)), ("large", (224.148, 417.11, 446.16))])
-def test_the_papers_figures_come_out(size: str, expected: tuple[float, ...]) -> None:
-    config = ModelConfig(size=size)  # type: ignore[arg-type]
-    model = Samsod(config)
-    for parameter in model.parameters():
-        parameter.data = torch.zeros(()).expand(parameter.shape)  # their values do not count, their memory does
-    figures = cost(model, 512)
+def test_the_papers_figures_come_out() -> None:
+    config = ModelConfig(size="tiny")
+    figures = cost(Samsod(config), 512)
     found = (figures["params"] / 1e6, figures["macs_fvcore"] / 1e9, figures["macs_with_attention"] / 1e9)
-    assert tuple(round(value, digits) for value, digits in zip(found, (3, 2, 2), strict=True)) == expected
+    assert tuple(round(value, digits) for value, digits in zip(found, (3, 2, 2), strict=True)) == (32.678, 59.50, 66.96)
     parts = figures.pop("parts")
     table = cost_table(figures, parts, config)
-    assert (
-        f"{expected[1]:.2f}" in table and "Table I" in table and "512x512 image of each modality: rgb, therm" in table
-    )
+    assert "59.50" in table and "Table I" in table and "512x512 image of each modality: rgb, therm" in table
     assert "Table I" not in cost_table(figures, parts, replace(config, modalities=["rgb"]))
 
 

@@ -21,6 +21,7 @@ from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import train_loader
 from samsod.data.sources.catalog import PairSet, find_set
 from tests.conftest import RGBT
+from tests.places import HANG
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
@@ -286,7 +287,7 @@ def test_two_processes_writing_at_once(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     start.set()
-    assert [failed.get(timeout=60) for _ in processes] == [None, None, None]
+    assert [failed.get(timeout=HANG) for _ in processes] == [None, None, None]
     for process in processes:
         process.join()
     file = slots(path, 40)

@@ -18,7 +18,7 @@ from samsod.experiments.runner import Launcher, check_free, make_runs, measure_c
 from samsod.utils.errors import UserError
 from samsod.utils.files import locked
 from tests.experiments.conftest import Plan
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 TRAIN = """
 import os, pathlib, signal, sys, time
@@ -108,7 +108,7 @@ def test_jobs_run_at_once(plan: Plan, tmp_path: Path) -> None:
     # Each waits until the other has begun: one after the other they would never end.
     body = "\n".join(
         [
-            "file, end = folder.parents[1] / 'calls.txt', time.monotonic() + 30",
+            "file, end = folder.parents[1] / 'calls.txt', time.monotonic() + 900",
             "while len(file.read_text().split()) < 2:",
             "    time.sleep(0.02)",
             "    assert time.monotonic() < end, 'the other run never began'",
@@ -146,7 +146,7 @@ def signal_soon(begun: Path, *numbers: signal.Signals) -> None:
     """Sends this process signals once a run has written a file."""
 
     def wait_and_send() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + HANG
         while not begun.exists():
             if time.monotonic() > end:
                 return  # the test has failed; a signal now would reach another one
@@ -193,7 +193,7 @@ def test_a_second_signal_ends_at_once(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         make_runs(runs, launcher(tmp_path, STUBBORN), {"plain": 1.0, "split": 1.0})
     processes = [int(word) for word in (run.folder / "processes").read_text().split()]
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG
     while any(map(is_there, processes)):  # torchrun's ranks, in groups of their own, end too
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -238,7 +238,7 @@ make_runs(plan_runs(read_table(table), table, [], [], [0], output), Launcher(too
 def test_runs_end_when_the_runner_is_killed(plan: Plan, tmp_path: Path, table_file: Path) -> None:
     tools = launcher(tmp_path, "time.sleep(600)").tools
     runner = subprocess.Popen([sys.executable, "-c", DRIVER, table_file, tools, tmp_path / "runs"], cwd=ROOT)
-    end = time.monotonic() + 120
+    end = time.monotonic() + HANG
     while not calls(tmp_path):
         assert runner.poll() is None and time.monotonic() < end
         time.sleep(0.05)

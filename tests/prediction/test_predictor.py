@@ -23,6 +23,7 @@ from samsod.engine.checkpoint import load_checkpoint
 from samsod.utils.errors import Failure, UserError
 from samsod.workflows import test as run_test
 from tests.conftest import Save
+from tests.places import HANG
 
 CPU = torch.device("cpu")
 
@@ -233,7 +234,7 @@ def test_masks_and_overlays(tmp_path: Path) -> None:
 
 def test_the_package_is_light(tmp_path: Path) -> None:
     asked = "import sys, samsod; print(samsod.__version__, {'torch', 'numpy', 'cv2', 'yaml'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=HANG)
     assert done.stdout == f"{samsod.__version__} set()\n", done.stderr
     with pytest.raises(AttributeError, match="has no attribute 'Predicter'"):
         samsod.Predicter  # noqa: B018

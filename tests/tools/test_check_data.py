@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_pairs
+from tests.places import HANG
 from tests.tools.test_commands import ROOT, command
 
 
@@ -58,10 +59,10 @@ def test_stopped_it_leaves_no_process_behind(tmp_path: Path, how: signal.Signals
         os.killpg(process.pid, how)  # as a terminal does
     else:
         process.kill()
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=HANG)
     if how == signal.SIGINT:
         assert process.returncode == 1 and error.splitlines()[-1] == "interrupted" and "Traceback" not in error
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG
     while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)

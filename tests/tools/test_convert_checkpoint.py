@@ -15,7 +15,7 @@ from samsod.modeling.samsod import Samsod
 from samsod.workflows import load_model, test
 from tests.conftest import write_pairs
 from tests.modeling.released import released_checkpoint, released_config
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 test.__test__ = False  # type: ignore[attr-defined]
 
@@ -30,7 +30,7 @@ SMALL = [
 
 def convert(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tools" / "convert_checkpoint.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
 def test_the_released_checkpoint_is_tested_like_one_of_ours(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -20,7 +20,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tools" / "download_sam2.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
 def test_files_come_from_a_mirror_with_their_checksum(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from samsod.data.decoding.images import cv2
 from samsod.data.pictures import write_png
 from samsod.utils.files import locked
+from tests.places import HANG
 from tests.tools.test_commands import ROOT, command, fault
 
 GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
@@ -68,7 +69,7 @@ def test_one_folder_of_maps_and_one_of_masks(own_cache: Path) -> None:
 def test_two_runs_at_once_share_a_cache(tmp_path: Path) -> None:
     line = [sys.executable, ROOT / "tools" / "eval_maps.py", *METHODS, *SETS, "--json", "--cache", tmp_path / "c"]
     runs = [subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, cwd=ROOT) for _ in range(3)]
-    outputs = {run.communicate(timeout=120)[0] for run in runs}
+    outputs = {run.communicate(timeout=HANG)[0] for run in runs}
     assert [run.returncode for run in runs] == [0, 0, 0] and len(outputs) == 1
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -163,14 +164,14 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
             [*map(str, line), "--no-cache", "--threads", "3"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE
         )
         maps = Path(f"/proc/{run.pid}/maps")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG
         while "cv2" not in maps.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1)  # it is at work
         run.send_signal(sign)
-        _, err = run.communicate(timeout=120)
+        _, err = run.communicate(timeout=HANG)
         assert run.returncode == code and err in (b"", b"interrupted\n"), err
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG
         while alive_in(run.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert alive_in(run.pid) == []

@@ -20,7 +20,8 @@ import torch
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.engine.run_state import RunState, read_state
 from tests.conftest import write_pairs
-from tests.tools.test_commands import MICRO, ROOT
+from tests.places import HANG, ROOT
+from tests.tools.test_commands import MICRO
 
 STEPS = 20
 
@@ -49,7 +50,7 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, text=True, cwd=ROOT, env=variables, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout: float = HANG) -> tuple[int, str, str]:
     """Exit code, stdout and stderr; a hang is a failure."""
     try:
         out, err = process.communicate(timeout=timeout)
@@ -59,7 +60,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, s
     return process.returncode, out, err
 
 
-def wait_for(condition: Path, process: subprocess.Popen[str], timeout: float = 600) -> None:
+def wait_for(condition: Path, process: subprocess.Popen[str], timeout: float = HANG) -> None:
     deadline = time.monotonic() + timeout
     while not condition.exists():
         assert process.poll() is None, process.communicate()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 ASK = """
 import contextlib, io, runpy, sys
@@ -35,6 +35,6 @@ for tool in tools:
 def test_help_and_mistakes_need_no_torch(tmp_path: Path) -> None:
     (tmp_path / "mistaken.yaml").write_text("modle: {}")
     command = [sys.executable, "-c", ASK, str(ROOT), str(tmp_path / "mistaken.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=HANG)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "o").exists()

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from samsod.engine.checkpoint import save_checkpoint
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tools" / "inspect_checkpoint.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
 def test_text_json_and_files_that_are_none(tmp_path: Path) -> None:

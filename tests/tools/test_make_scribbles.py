@@ -10,14 +10,14 @@ import pytest
 
 from samsod.config import load_config
 from samsod.data.sources.catalog import find_set
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 SCRIPT = ROOT / "tools" / "make_scribbles.py"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, timeout=HANG
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 from tests.tools.test_commands import MICRO
 
 
@@ -28,7 +28,7 @@ def test_nobody_has_to_read_what_is_printed(tmp_path: Path, pairs_folder: Path) 
     lines = f"{train_line} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}; {test_line} 2>&-; echo $?"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        ["/bin/bash", "-c", lines], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=240
+        ["/bin/bash", "-c", lines], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=HANG
     )
     _, code, *table, last = done.stdout.splitlines()
     assert (code, last, done.stderr) == ("0", "0", ""), done

@@ -11,7 +11,7 @@ import pytest
 from samsod.config import Config
 from samsod.config.command_line import OneLineParser, named_options
 from tests.conftest import Save
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 
 def test_a_folder_of_pairs_from_the_command_line(config: Config, save: Save, tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_folder_of_pairs_from_the_command_line(config: Config, save: Save, tmp
     images = ["--rgb", root / "RGB", f"--thermal={root / 'T'}"]
     command = [sys.executable, ROOT / "tools" / "predict.py", "--checkpoint", save(config), *images, "--output", out]
     extra = ["--masks", "otsu", "--overlays", "--skip-bad", "--batch-size", "4"]
-    done = subprocess.run(list(map(str, [*command, *extra])), capture_output=True, text=True, timeout=500)
+    done = subprocess.run(list(map(str, [*command, *extra])), capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()
     assert first == f"11 images predicted; they are in {out}" and "004.png: the file is empty" in rest[-1]

@@ -23,6 +23,7 @@ from samsod.utils.files import (
     write_text,
     written_whole,
 )
+from tests.places import HANG
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_temporary_folder_goes_with_its_process_or_with_the_next(tmp_path: Pat
         with temporary_folder(tmp_path, ".work-") as mine:
             assert its_folder.is_dir() and mine.is_dir()  # that of a process that lives stays
         stopped.send_signal(signal.SIGTERM)
-        assert stopped.communicate(timeout=60)[1] == "interrupted\n" and stopped.returncode == 1
+        assert stopped.communicate(timeout=HANG)[1] == "interrupted\n" and stopped.returncode == 1
         assert not list(tmp_path.iterdir())
         stopped, its_folder = start()
     finally:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import HANG
+
 TOOL = """
 import os, sys
 from pathlib import Path
@@ -46,7 +48,7 @@ class Shell:
             ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
             capture_output=True,
             env={**os.environ, "TOOL": self.tool, "PYTHONIOENCODING": "", **environment},
-            timeout=100,
+            timeout=HANG,
         )
         return done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
 

@@ -14,6 +14,7 @@ from samsod.config.data_schema import ModalityConfig
 from samsod.data.checking.inspection import inspect_pair, inspect_pairs
 from samsod.data.sources.catalog import Pair
 from samsod.utils.errors import Failure
+from tests.places import HANG
 
 MakeSet = Callable[..., Path]
 MODALITIES = {"rgb": ModalityConfig(), "thermal": ModalityConfig()}
@@ -60,7 +61,7 @@ def test_a_killed_process_is_one_line_that_names_the_pair(pairs: list[Pair]) -> 
     for child in children:
         for number in (signal.SIGINT, signal.SIGTERM):  # as the whole group gets them
             os.kill(child.pid or 0, number)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while True:
         try:
             writer = os.open(endless, os.O_WRONLY | os.O_NONBLOCK)

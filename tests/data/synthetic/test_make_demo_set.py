@@ -19,7 +19,7 @@ import pytest
 from samsod.data.synthetic.demo_set import make_set
 from samsod.data.synthetic.scenes import make_scene
 from samsod.utils.errors import UserError
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 SCRIPT = ROOT / "data" / "make_demo_set.py"
 SIZE = 96
@@ -65,7 +65,7 @@ def make(output: Path, train: int = 4, test: int = 2, seed: int = 0, force: bool
 
 def run_script(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
 def border_contrast(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> float:
