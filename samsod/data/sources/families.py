@@ -1,4 +1,4 @@
-"""The data sets samsod knows by name. Adding one is one `Family` in `FAMILIES`.
+"""The data sets samsod knows by name. Adding one is one `Family` in `FAMILIES`, or `add_family` in a user's own module.
 
 Names of folders are compared without regard to case, hyphens, underscores and blanks.
 """
@@ -65,13 +65,13 @@ class Family:
         return {**{name: role_of(name) for name in modalities}, **truth}
 
 
-def _by_name(families: Iterable[Family]) -> Mapping[str, Family]:
+def _by_name(families: Iterable[Family]) -> dict[str, Family]:
     return {family.name: family for family in families}
 
 
 _RGBT, _RGBD = ("rgb", "thermal"), ("rgb", "depth")
 _OWN: Mapping[Split, int | None] = {"": None, "train": None, "test": None}
-FAMILIES: Mapping[str, Family] = _by_name(
+FAMILIES: dict[str, Family] = _by_name(
     (
         Family("folders", (), _OWN),
         Family("scribbles", (), _OWN, scribbles=True),
@@ -105,6 +105,16 @@ FAMILIES: Mapping[str, Family] = _by_name(
         ),
     )
 )
+
+
+def add_family(family: Family) -> None:
+    """Makes a data set of the user's own known, for a module that `imports` names.
+
+    Raises:
+        ValueError: Another goes by its name.
+    """
+    if FAMILIES.setdefault(family.name, family) != family:
+        raise ValueError(f"a data set family is already called {family.name!r}; choose another name")
 
 
 def family_named(name: str) -> Family:
