@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from samsod.prediction.predictor import Predictor
     from samsod.prediction.result import SaliencyResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Predictor", "SaliencyResult", "__version__"]
 
 _LAZY = {"Predictor": "samsod.prediction.predictor", "SaliencyResult": "samsod.prediction.result"}

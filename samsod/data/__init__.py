@@ -1,1 +1,1 @@
-"""Data: families and folder layouts (catalog), decoding (images), augmentation (transforms), samples and batches."""
+"""Data: where sets lie (sources), reading (decoding), augmentation, samples and batches, checks, made-up sets."""

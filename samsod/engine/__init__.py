@@ -1,1 +1,1 @@
-"""The training engine: the loop, gradient surgery, checkpoints, ranks and logs."""
+"""The training engine: the loop, saving and going on, signals, what ranks tell each other, logs."""
