@@ -141,7 +141,7 @@ def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[htm
     """What the saved maps and the truths give: curves over the thresholds, worst and other images."""
     if run.test is None:
         return [html.note("Not tested yet.")]
-    sets = [find_set(item, run.config.data.root, run.config.model.modalities) for item in run.config.data.test]
+    sets = [find_set(item, run.config.data.root, run.config.tested_modalities()) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
     scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
     curves = threshold_curves(scores)

@@ -12,12 +12,15 @@ from sam2.build_sam import build_sam2
 OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
 
-@functools.lru_cache(2)  # the large one alone takes a gigabyte
-def official(size: str, generation: str = "sam2.1", device: str = "cpu") -> Any:
+def make_official(size: str, generation: str = "sam2.1", device: str = "cpu") -> Any:
     """sam2's own random model of a size, with the settings of its image predictor."""
     torch.manual_seed(1)
     name = f"configs/{generation}/{generation}_hiera_{OFFICIAL[size]}.yaml"
     return build_sam2(name, None, device=device, apply_postprocessing=False)
+
+
+official = functools.lru_cache(2)(make_official)
+"""Of `make_official` the last two, for tests that only read them."""
 
 
 @functools.cache
