@@ -25,6 +25,8 @@ demo: install
 	$(PY) data/make_demo_set.py --output output/demo/data
 	$(PY) tools/train_net.py --config configs/demo.yaml
 	$(PY) tools/test_net.py --config configs/demo.yaml --checkpoint output/demo/checkpoints/best.pt --output output/demo
+	$(PY) examples/predict_pair.py output/demo/checkpoints/best.pt output/demo/data/VT5000/Test/RGB/0001.jpg \
+	  output/demo/data/VT5000/Test/T/0001.jpg output/demo/overlay.png
 
 test: install
 	$(PY) -m pytest
