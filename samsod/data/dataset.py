@@ -107,7 +107,7 @@ class PairDataset(Dataset[Sample]):
             with `guide` also `guide` float32 3×S×S, the reference's image in 0-1.
 
         Raises:
-            UserError: A file cannot be used, or they differ in size; one line.
+            UserError: A file cannot be used, or they differ in size and may not; one line.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(0, key)
         size = key.size or self.image_size
@@ -154,7 +154,7 @@ class PairDataset(Dataset[Sample]):
         paths = (path for pair in self.pairs for path in pair.files.values())
         code = code_digest(decoding, pair_images, transforms), cv2.__version__, torch.__version__
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
-        return json.dumps([self.image_size, self.maps, read, *code, files])
+        return json.dumps([self.image_size, self.data.sizes, self.maps, read, *code, files])
 
     def _resized(self, index: int, size: int, part: Part, early: Mapping[str, Factors] = UNCHANGED) -> Images:
         """The images of a pair, changed by the factors `early` at full size, cut out and resized."""
@@ -162,7 +162,7 @@ class PairDataset(Dataset[Sample]):
         if cache is not None and (slot := cache.get(index)) is not None:
             return from_slot(slot, size, list(self.modalities), self.maps)
         least = 0 if early else math.ceil(size / min(part.height, part.width))
-        read = recoloured(read_images(self.pairs[index], self.modalities, least), early)
+        read = recoloured(read_images(self.pairs[index], self.modalities, least, self.data.sizes), early)
         images = resized(cut_out(read, part), size)
         if "labelled" in self.maps:
             everywhere = np.full((size, size), 255, np.uint8)
