@@ -177,13 +177,21 @@ def tensors(images: Images, modalities: Mapping[str, ModalityConfig]) -> dict[st
     }
 
 
-def read_pictures(images: Mapping[str, Path], data: DataConfig) -> dict[str, Bytes]:
+def read_pictures(images: Mapping[str, Path], data: DataConfig, shift: Sequence[int] = ()) -> dict[str, Bytes]:
     """Images by modality as the network sees them before they are resized, uint8 H×W×3; to be looked at.
 
     Raises:
         UserError: A file cannot be used.
     """
-    return {name: read_modality(path, settings_of(name, data)) for name, path in images.items()}
+    return shifted({name: read_modality(path, settings_of(name, data)) for name, path in images.items()}, shift)
+
+
+def shifted(images: Mapping[str, Bytes], shift: Sequence[int]) -> dict[str, Bytes]:
+    """The images with all but the first moved by `[right, down]` pixels of their own; empty: not moved."""
+    reference = next(iter(images))
+    return {
+        name: transforms.move(image, *shift) if shift and name != reference else image for name, image in images.items()
+    }
 
 
 def cut_out(images: Images, part: Part) -> Images:

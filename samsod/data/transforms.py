@@ -93,6 +93,14 @@ def flip(image: Bytes) -> Bytes:
     return np.ascontiguousarray(image[:, ::-1])
 
 
+def move(image: Bytes, right: int, down: int) -> Bytes:
+    """Moves H×W or H×W×C by whole pixels; what comes into view repeats the border."""
+    height, width = image.shape[:2]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return image[np.ix_(rows, columns)]
+
+
 def turn(image: Bytes, degrees: float, aspect: float, blend: bool = True) -> Bytes:
     """Turns the scene on a square image about its centre, counter-clockwise; what was outside is black (0).
 
