@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -79,13 +79,15 @@ class Predictor:
         allow_missing: bool = False,
         sizes: Sizes | None = None,
     ) -> Predictor:
-        """Loads a checkpoint of tools/train_net.py; all settings are the training's.
+        """Loads a checkpoint of tools/train_net.py, or a folder of `tools/inspect_checkpoint.py --export`.
+
+        All settings are the training's.
 
         No code in the checkpoint, and none that it names, is run: a model with parts of your own needs these imported
         first.
 
         Args:
-            path: The checkpoint.
+            path: The checkpoint or the folder.
             device: `auto` (a GPU when there is one), or as PyTorch calls it: `cpu`, `cuda`, `cuda:1`.
             precision: `fp32`, `bf16` or `fp16`.
             weights: The SAM2 file the model was trained on, of a checkpoint that holds no encoder; None: the training's
@@ -99,6 +101,8 @@ class Predictor:
         content = load_checkpoint(path)
         config = stored_config(content.get("config", {}), str(path))
         config.model.init_from = ""
+        if sizes not in (None, *get_args(Sizes)):
+            raise UserError(f"sizes: expected {' or '.join(get_args(Sizes))}, found {sizes!r}")
         config.data.sizes = sizes or config.data.sizes
         config.model.weights = _encoder_file(content, config, path, weights)
         chosen = pick_device(device) if device in ("auto", "cpu", "cuda") else torch.device(device)

@@ -87,6 +87,8 @@ def test_images_of_a_scene_may_differ_in_size(config: Config, save: Save, tmp_pa
     assert all_equal(predictor.predict(**values), predictor.predict(**pairs[1].images))
     with pytest.raises(UserError, match=r"T/000\.png has 40x70 pixels, but .*RGB/000\.png has 48x48"):
         Predictor.from_checkpoint(path, "cpu", sizes="equal").predict(**pairs[0].images)
+    with pytest.raises(UserError, match="sizes: expected equal or any, found 'all'"):
+        Predictor.from_checkpoint(path, "cpu", sizes="all")  # type: ignore[arg-type]
 
 
 def test_one_image_or_lists_of_any_sizes(config: Config, save: Save) -> None:
