@@ -59,7 +59,7 @@ def _use(description: Description) -> str:
     modalities, base = description["model"]["modalities"], description["base"]
     given = ", ".join(f'{name}="{name}.png"' for name in modalities)
     lines = [
-        f"Salient object detection from {plain(modalities)} images, of one scene each, with samsod, the reference",
+        f"Salient object detection from {' and '.join(modalities)} images of a scene with samsod, the reference",
         "implementation of *Rethinking SAM Optimization for RGB-T Salient Object Detection* (SAMSOD).",
         "",
         "```python",
@@ -91,17 +91,17 @@ def _section(title: str, part: Mapping[str, Any]) -> str:
 
 
 def _scores(description: Description, scored: Mapping[str, Mapping[str, Any]]) -> str:
-    lines, best = ["## Scores", ""], description["best"]
+    parts, best = ["## Scores"], description["best"]
     if best:
         where = "these weights" if best["this file"] else f"the weights of step {best['step']}, which are not these"
-        lines += [f"Validation, which chose the best epoch: {best['metric']} {best['score']:.4f}, of {where}."]
+        parts += [f"Validation, which chose the best epoch: {best['metric']} {best['score']:.4f}, of {where}."]
     if scored:
-        lines += ["", f"| test set | images | {' | '.join(METRICS)} |", f"|---|---{'|---' * len(METRICS)}|"]
+        lines = [f"| test set | images | {' | '.join(METRICS)} |", f"|---|---{'|---' * len(METRICS)}|"]
         for dataset, values in scored.items():
             cells = [f"{values[metric]:.4f}" if metric in values else "-" for metric in METRICS]
             lines += [f"| {_text(dataset)} | {_text(values.get('images', '-'))} | {' | '.join(cells)} |"]
-        lines += ["", "As `tools/test_net.py` computes them; larger is better, of MAE smaller."]
-    return "\n".join(lines if best or scored else [*lines, "Not known."])
+        parts += ["\n".join(lines), "As `tools/test_net.py` computes them; larger is better, of MAE smaller."]
+    return "\n\n".join(parts if best or scored else [*parts, "Not known."])
 
 
 def _index(description: Description, scored: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
