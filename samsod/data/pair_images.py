@@ -24,6 +24,9 @@ from samsod.utils.errors import UserError
 Source = Path | npt.NDArray[Any]
 """Where an image comes from: a file, or its values, [H,W] or [H,W,3] with red first."""
 
+MAPS = ("ground_truth", "labelled")
+"""What is said about pixels, which always has the reference's size."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -85,7 +88,7 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
     alike = {**(images if sizes == "equal" else {first: reference} if pair.has_own_mask else {}), **maps}
     if reduce > 1 and len({image.shape[:2] for image in alike.values()}) > 1:
         return read_images(pair, modalities, 0, sizes)  # says it with the sizes as they are stored
-    check_sizes(pair.files, alike)
+    check_sizes(pair.files, alike, "data.sizes=any")
     height, width = reference.shape[:2]
     if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
         raise UserError(
@@ -156,18 +159,25 @@ def read_scene(
         if reduce > 1 and len({image.shape[:2] for image in images.values()}) > 1:
             images, reduce = read_modalities(sources, modalities)
         called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
-        check_sizes(called, images)
+        check_sizes(called, images, "sizes=any")
     height, width = next(iter(images.values())).shape[:2]
     return tensors(resized(Images(images, {}, width / height), size), modalities), (height * reduce, width * reduce)
 
 
-def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes]) -> None:
-    """Raises UserError when an image has another size than the first, by what each is called."""
+def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes], setting: str) -> None:
+    """Raises UserError when an image has another size than the first, by what each is called.
+
+    Args:
+        called: What messages call them, and whatever else.
+        images: The images, and maps.
+        setting: What would let images differ, for the message.
+    """
     first, height, width = next((called[name], *image.shape[:2]) for name, image in images.items())
     for name, image in images.items():
         if image.shape[:2] != (height, width):
             size = f"{image.shape[1]}x{image.shape[0]}"
-            raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}")
+            hint = "" if name in MAPS else f" ({setting} resizes each on its own)"
+            raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}{hint}")
 
 
 def tensors(images: Images, modalities: Mapping[str, ModalityConfig]) -> dict[str, torch.Tensor]:

@@ -108,7 +108,8 @@ def test_a_mask_has_the_references_size(unequal: Path, write_image: Write, one_l
     message = one_line(dataset(unequal, size).__getitem__, 0)
     assert message == f"{path} has 90x110 pixels, but {unequal / 'RGB' / 'a.jpg'} has 200x150"
     message = one_line(dataset(unequal, size, sizes="equal").__getitem__, 1)
-    assert message == f"{unequal / 'T' / 'b.png'} has 64x64 pixels, but {unequal / 'RGB' / 'b.jpg'} has 200x150"
+    differs = f"{unequal / 'T' / 'b.png'} has 64x64 pixels, but {unequal / 'RGB' / 'b.jpg'} has 200x150"
+    assert message == f"{differs} (data.sizes=any resizes each on its own)"
 
 
 def test_without_the_reference_its_mask_still_counts(config: Config, unequal: Path, one_line: OneLine) -> None:
