@@ -16,21 +16,27 @@ from samsod.data.dataset import PairDataset
 from samsod.data.loader import TrainBatches, train_loader
 from samsod.data.selection import scored_sets, training_sets
 from samsod.data.sources.catalog import pairs_id
+from samsod.drawing.run_files import read_results
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.engine.log import RunLog
 from samsod.engine.random_state import seed_all
+from samsod.engine.sharing import portable
 from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
+from samsod.evaluation.inspection import describe
 from samsod.evaluation.metrics.saliency import Results
+from samsod.evaluation.model_card import model_card
 from samsod.evaluation.settings import check_settings
 from samsod.evaluation.tables.reported import named_rows
 from samsod.evaluation.testing import run_test
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.prediction.predictor import Predictor
 from samsod.registry import LOSSES
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, locked
+from samsod.utils.weights_folder import check_free, write_weights_folder
 
 
 def train(config: Config, device: torch.device) -> Trainer:
@@ -125,3 +131,28 @@ def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> S
     model = build_model(config.model)
     load_model_state(model, content, checkpoint)
     return model
+
+
+def share(checkpoint: str, folder: Path, with_encoder: bool = False, weights: str = "", tested: str = "") -> None:
+    """Writes a checkpoint in the Hugging Face Hub's form, whole or not at all; see `write_weights_folder`.
+
+    Args:
+        checkpoint: The checkpoint.
+        folder: A new folder, or an empty one; the model is called as it is.
+        with_encoder: Put in an encoder that the checkpoint does not hold, so that the folder stands alone.
+        weights: Where the encoder's file lies, if not where it was in the training.
+        tested: Folder of tools/test_net.py with the checkpoint's scores; empty: none are known.
+
+    Raises:
+        UserError: A file cannot be used or the folder not be written.
+        OSError: A file cannot be written.
+    """
+    check_free(folder)
+    results = read_results(Path(tested)) if tested else None
+    content = portable(load_checkpoint(checkpoint), checkpoint)
+    has_sam2 = bool(content["base"] or content.get("released") or content["config"]["model"]["weights"])
+    if with_encoder and content["base"]:
+        model = Predictor.from_checkpoint(checkpoint, "cpu", weights=weights or None).model
+        content |= {"model": model.state_dict(), "base": None, "included": content["base"]}
+    description = describe(content, checkpoint)
+    write_weights_folder(folder, content, model_card(description, folder.resolve().name, has_sam2, results))

@@ -10,10 +10,11 @@ DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a 
 
 Faults make a set unusable, and the tool exits with 2 and one line for each: a folder or a partner that is missing, a
 file that cannot be read or is damaged, a mask that is none, images of a pair that differ in size. (data.skip_bad=true
-trains and tests without such pairs.) Notes do not: another number of pairs than published, a part that is not there,
-RGB images that are there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of a
-modality that differ in kind, files with an orientation tag (none is obeyed), empty masks, foreground strokes outside
-the labelled region, folders that cannot be listed."""
+trains and tests without such pairs; --sizes any, as data.sizes=any, takes pairs that differ in size, but for a mask
+and its reference.) Notes do not: another number of pairs than published, a part that is not there, RGB images that are
+there twice or in a training and a test set (all decoded pixels the same, by SHA-256), images of a modality that differ
+in kind, files with an orientation tag (none is obeyed), empty masks, foreground strokes outside the labelled region,
+folders that cannot be listed."""
 
 
 def main() -> None:
@@ -31,6 +32,9 @@ def main() -> None:
         metavar="NAME=FOLDER",
         help="the folder of a modality's images, e.g. thermal=infra or polar=P; of others the usual names are tried",
     )
+    parser.add_argument(
+        "--sizes", default="equal", choices=["equal", "any"], help="whether the images of a pair must have one size"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--processes", type=natural, default=0, metavar="N", help="processes that read; 0: all cores")
     args = parser.parse_args()
@@ -45,7 +49,7 @@ def main() -> None:
     if wrong := [name for name, _, folder in named if not (name and folder)]:
         raise UserError(f"--folder {wrong[0]}: expected NAME=FOLDER")
     found = recognise(args.root, args.set, {name: folder for name, _, folder in named})
-    checked = [check_set(one, DataConfig(), args.processes, progress) for one in found.sets]
+    checked = [check_set(one, DataConfig(sizes=args.sizes), args.processes, progress) for one in found.sets]
     if args.json:
         print(json.dumps(as_json(found, checked), indent=1))
     else:

@@ -19,6 +19,7 @@ def parser() -> OneLineParser:
     made.add_argument("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
     made.add_argument("--overlays", action="store_true", help="also the maps laid in red over the images")
     made.add_argument("--allow-missing", action="store_true", help="predict from the modalities an image has")
+    made.add_argument("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
     made.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
     made.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
@@ -43,7 +44,7 @@ def main() -> None:
 
     with launch(Config(imports=args.imports, engine=EngineConfig(device=args.device))) as device:
         predictor = Predictor.from_checkpoint(
-            args.checkpoint, str(device), args.precision, args.weights, args.allow_missing
+            args.checkpoint, str(device), args.precision, args.weights, args.allow_missing, args.sizes
         )
         predictor.batch_size = args.batch_size or predictor.batch_size
         folder = PredictionFolder(args.output, threshold, args.overlays)

@@ -278,7 +278,7 @@ def _enlarged(pair: Pair, folder: Path) -> Pair:
         name: _write_large(image[..., ::-1], pair.images[name], folder, name) for name, image in read.images.items()
     }
     maps = {name: _write_large(image, pair.maps[name], folder, name) for name, image in read.maps.items()}
-    return Pair(pair.stem, images, **maps)
+    return Pair(pair.stem, images, maps["ground_truth"], maps.get("labelled"))
 
 
 def _write_large(image: Bytes, source: Path, folder: Path, name: str) -> Path:

@@ -8,6 +8,9 @@ from typing import Literal
 
 from samsod.config.yaml_tree import Faults
 
+Sizes = Literal["equal", "any"]
+"""Whether the images of a pair must have one size."""
+
 OVERALL = "Overall"
 """What results call the mean over several data sets, weighted by their numbers of images; no set may be called so."""
 
@@ -159,6 +162,10 @@ class DataConfig:
     cache_dir: str = ""
     """folder of the cache on disk, which may be deleted at any time between runs; empty: samsod in the user's cache
     folder"""
+    sizes: Sizes = "equal"
+    """equal: images of a pair that differ in size are an error; any, as in the released code: each is resized to the
+    network's input on its own, whatever its shape, as if all showed the same view. The mask always has the reference's
+    size"""
     modalities: dict[str, ModalityConfig] = field(default_factory=dict)
     """by name, how the images of a modality are read and augmented; those left out as usual"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -234,6 +234,9 @@ class TestConfig:
     modalities: list[str] = field(default_factory=list)
     """those of model.modalities that are tested with, as if the images of the others did not exist; the first of them
     is then the reference; empty: all"""
+    shift: list[int] = field(default_factory=list)
+    """[right, down]: so many pixels, as they are stored, all images but the reference's are moved when they are tested,
+    their border repeated, to see what cameras out of register cost; empty: none are"""
     streams: bool = False
     """also score the fusion's and every modality's own prediction, into streams.json"""
     contact_sheet: int = 8
@@ -243,6 +246,8 @@ class TestConfig:
         """Yields (key, message) for every value out of range."""
         if self.batch_size < 1:
             yield "batch_size", f"expected at least 1, found {self.batch_size}"
+        if len(self.shift) not in (0, 2):
+            yield "shift", f"expected [right, down], found {self.shift}"
         if self.contact_sheet < 0:
             yield "contact_sheet", f"expected 0 or more, found {self.contact_sheet}"
 

@@ -26,6 +26,7 @@ from samsod.data.pair_images import (
     read_images,
     recoloured,
     resized,
+    shifted,
     slot_length,
     tensors,
     to_slot,
@@ -64,6 +65,7 @@ class PairDataset(Dataset[Sample]):
         augment: Whether to augment, if `data.augment` does not rule it out.
         seed: The run's seed.
         guide: Give the reference's image in plain colours too, for losses that ask for it.
+        shift: How the images but the reference's are moved, see `test.shift`; they are then read at full size.
 
     Attributes:
         pairs: The files of every sample.
@@ -80,6 +82,7 @@ class PairDataset(Dataset[Sample]):
         augment: bool,
         seed: int,
         guide: bool = False,
+        shift: Sequence[int] = (),
     ) -> None:
         self.pairs = tuple(pair for found in pair_sets for pair in found.pairs)
         names = list(self.pairs[0].images) if self.pairs else []
@@ -93,6 +96,7 @@ class PairDataset(Dataset[Sample]):
         self.sizes = batch_sizes(image_size, data.augment.multiscale) if self.augment else ()
         self.seed = seed
         self.guide = guide
+        self.shift = shift
         self._cache: SlotFile | None = None
 
     def __len__(self) -> int:
@@ -107,7 +111,7 @@ class PairDataset(Dataset[Sample]):
             with `guide` also `guide` float32 3×S×S, the reference's image in 0-1.
 
         Raises:
-            UserError: A file cannot be used, or they differ in size; one line.
+            UserError: A file cannot be used, or they differ in size and may not; one line.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(0, key)
         size = key.size or self.image_size
@@ -154,15 +158,16 @@ class PairDataset(Dataset[Sample]):
         paths = (path for pair in self.pairs for path in pair.files.values())
         code = code_digest(decoding, pair_images, transforms), cv2.__version__, torch.__version__
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
-        return json.dumps([self.image_size, self.maps, read, *code, files])
+        return json.dumps([self.image_size, self.data.sizes, self.maps, read, *code, files])
 
     def _resized(self, index: int, size: int, part: Part, early: Mapping[str, Factors] = UNCHANGED) -> Images:
         """The images of a pair, changed by the factors `early` at full size, cut out and resized."""
         cache = self._cache if size == self.image_size and part == WHOLE else None
         if cache is not None and (slot := cache.get(index)) is not None:
             return from_slot(slot, size, list(self.modalities), self.maps)
-        least = 0 if early else math.ceil(size / min(part.height, part.width))
-        read = recoloured(read_images(self.pairs[index], self.modalities, least), early)
+        least = 0 if early or self.shift else math.ceil(size / min(part.height, part.width))
+        read = read_images(self.pairs[index], self.modalities, least, self.data.sizes)
+        read = recoloured(replace(read, images=shifted(read.images, self.shift)), early)
         images = resized(cut_out(read, part), size)
         if "labelled" in self.maps:
             everywhere = np.full((size, size), 255, np.uint8)

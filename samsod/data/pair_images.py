@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from samsod.config.data_schema import DataConfig, ModalityConfig
+from samsod.config.data_schema import DataConfig, ModalityConfig, Sizes
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, cross_over, over_expose
 from samsod.data.decoding.images import Bytes, read_truth, reduction, shrink
@@ -23,6 +23,9 @@ from samsod.utils.errors import UserError
 
 Source = Path | npt.NDArray[Any]
 """Where an image comes from: a file, or its values, [H,W] or [H,W,3] with red first."""
+
+MAPS = ("ground_truth", "labelled")
+"""What is said about pixels, which always has the reference's size."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Images:
 
     @property
     def reference(self) -> Bytes:
-        """The image whose size all others share."""
+        """The image whose size and proportions count for all."""
         return next(iter(self.images.values()))
 
     def all(self) -> list[Bytes]:
@@ -64,7 +67,7 @@ class Images:
         return replace(self, images={**self.images, **{name: operation(name, self.images[name]) for name in names}})
 
 
-def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int = 0) -> Images:
+def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int = 0, sizes: Sizes = "equal") -> Images:
     """Reads a pair.
 
     Args:
@@ -72,17 +75,21 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
         modalities: How the image of each modality is read.
         least: The sides may be halved, up to three times, while they keep so many pixels; 0: the stored size. Those of
             strokes are not: halved pixels are too coarse to say where one lies.
+        sizes: With `any` only maps must have the reference's size, and they the size of each other where the reference
+            is not the image they were made for.
 
     Raises:
         UserError: A file cannot be used, or one has another size than the reference; or most of the foreground strokes
             lie where nothing is labelled.
     """
-    images, reduce = read_modalities(pair.images, modalities, 0 if pair.labelled else least)
+    images, reduce = read_modalities(pair.images, modalities, 0 if pair.labelled else least, sizes)
     maps = {name: shrink(read_truth(path).view(np.uint8) * np.uint8(255), reduce) for name, path in pair.maps.items()}
-    if reduce > 1 and len({image.shape[:2] for image in (*images.values(), *maps.values())}) > 1:
-        return read_images(pair, modalities)  # says it with the sizes as they are stored
-    check_sizes(pair.files, {**images, **maps})
-    height, width = next(iter(images.values())).shape[:2]
+    first, reference = next(iter(images.items()))
+    alike = {**(images if sizes == "equal" else {first: reference} if pair.has_own_mask else {}), **maps}
+    if reduce > 1 and len({image.shape[:2] for image in alike.values()}) > 1:
+        return read_images(pair, modalities, 0, sizes)  # says it with the sizes as they are stored
+    check_sizes(pair.files, alike, "data.sizes=any")
+    height, width = reference.shape[:2]
     if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
         raise UserError(
             f"{pair.ground_truth}: most of its foreground lies outside the labelled region of {pair.labelled}; "
@@ -92,7 +99,7 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
 
 
 def read_modalities(
-    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], least: int = 0
+    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], least: int = 0, sizes: Sizes = "equal"
 ) -> tuple[dict[str, Bytes], int]:
     """Reads the images of a scene, whatever their sizes.
 
@@ -100,26 +107,38 @@ def read_modalities(
         sources: By modality a file, or the values that one would hold, red first.
         modalities: How the image of each modality is read.
         least: As in `read_images`.
+        sizes: With `any` the sides of an image of another size than the first's are divided by a number of its own.
 
     Returns:
-        By modality uint8, H×W×3, or H×W of values of one channel; and by how much their sides were divided.
+        By modality uint8, H×W×3, or H×W of values of one channel; and by how much the sides of the first, and of those
+        of its size, were divided.
 
     Raises:
         UserError: A file or its values cannot be used.
     """
-    first = next(iter(sources.values()))
-    reduce = reduction(first, least) if isinstance(first, Path) else 1
-    images = {}
-    for name, source in sources.items():
+
+    def read(name: str, factor: int) -> Bytes:
+        source = sources[name]
         if isinstance(source, Path):
-            images[name] = read_modality(source, modalities[name], reduce)
-        else:
-            images[name] = shrink(to_8_bits(source, modalities[name], f"the {name} image"), reduce)
+            return read_modality(source, modalities[name], factor)
+        return shrink(to_8_bits(source, modalities[name], f"the {name} image"), factor)
+
+    reference, *others = sources
+    reduce = _reduction(sources[reference], least)
+    images = {reference: read(reference, reduce)}
+    for name in others:
+        images[name] = read(name, reduce)
+        if sizes == "any" and reduce > 1 and images[name].shape[:2] != images[reference].shape[:2]:
+            images[name] = read(name, _reduction(sources[name], least))
     return images, reduce
 
 
+def _reduction(source: Source, least: int) -> int:
+    return reduction(source, least) if isinstance(source, Path) else 1
+
+
 def read_scene(
-    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], size: int
+    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], size: int, sizes: Sizes = "equal"
 ) -> tuple[dict[str, torch.Tensor], tuple[int, int]]:
     """Images without a truth as the network gets them, prepared as those of a `PairDataset` are.
 
@@ -127,6 +146,7 @@ def read_scene(
         sources: As of `read_modalities`, the reference first.
         modalities: How the image of each modality is read.
         size: Side of the network's input.
+        sizes: Whether the images must have one size.
 
     Returns:
         By modality float32 3×S×S; and height and width of the reference.
@@ -134,22 +154,30 @@ def read_scene(
     Raises:
         UserError: An image cannot be used, or has another size than the reference.
     """
-    images, reduce = read_modalities(sources, modalities, size)
-    if reduce > 1 and len({image.shape[:2] for image in images.values()}) > 1:
-        images, reduce = read_modalities(sources, modalities)
-    called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
-    check_sizes(called, images)
+    images, reduce = read_modalities(sources, modalities, size, sizes)
+    if sizes == "equal":
+        if reduce > 1 and len({image.shape[:2] for image in images.values()}) > 1:
+            images, reduce = read_modalities(sources, modalities)
+        called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
+        check_sizes(called, images, "sizes=any")
     height, width = next(iter(images.values())).shape[:2]
     return tensors(resized(Images(images, {}, width / height), size), modalities), (height * reduce, width * reduce)
 
 
-def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes]) -> None:
-    """Raises UserError when an image has another size than the first, by what each is called."""
+def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes], setting: str) -> None:
+    """Raises UserError when an image has another size than the first, by what each is called.
+
+    Args:
+        called: What messages call them, and whatever else.
+        images: The images, and maps.
+        setting: What would let images differ, for the message.
+    """
     first, height, width = next((called[name], *image.shape[:2]) for name, image in images.items())
     for name, image in images.items():
         if image.shape[:2] != (height, width):
             size = f"{image.shape[1]}x{image.shape[0]}"
-            raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}")
+            hint = "" if name in MAPS else f" ({setting} resizes each on its own)"
+            raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}{hint}")
 
 
 def tensors(images: Images, modalities: Mapping[str, ModalityConfig]) -> dict[str, torch.Tensor]:
@@ -159,19 +187,26 @@ def tensors(images: Images, modalities: Mapping[str, ModalityConfig]) -> dict[st
     }
 
 
-def read_pictures(images: Mapping[str, Path], data: DataConfig) -> dict[str, Bytes]:
+def read_pictures(images: Mapping[str, Path], data: DataConfig, shift: Sequence[int] = ()) -> dict[str, Bytes]:
     """Images by modality as the network sees them before they are resized, uint8 H×W×3; to be looked at.
 
     Raises:
         UserError: A file cannot be used.
     """
-    return {name: read_modality(path, settings_of(name, data)) for name, path in images.items()}
+    return shifted({name: read_modality(path, settings_of(name, data)) for name, path in images.items()}, shift)
+
+
+def shifted(images: Mapping[str, Bytes], shift: Sequence[int]) -> dict[str, Bytes]:
+    """The images with all but the first moved by `[right, down]` pixels of their own; empty: not moved."""
+    reference = next(iter(images))
+    return {
+        name: transforms.move(image, *shift) if shift and name != reference else image for name, image in images.items()
+    }
 
 
 def cut_out(images: Images, part: Part) -> Images:
-    """The same part of all images and every map."""
-    rows, columns = part.slices(*images.reference.shape[:2])
-    cut = images.each(lambda image: image[rows, columns])
+    """The same part of all images and every map, whatever their sizes."""
+    cut = images.each(lambda image: image[part.slices(*image.shape[:2])])
     return replace(cut, aspect=cut.reference.shape[1] / cut.reference.shape[0])
 
 

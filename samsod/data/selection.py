@@ -102,7 +102,7 @@ def find_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequen
 
 
 def _found(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> list[FoundSet]:
-    return [look_up(item, config.data.root, modalities) for item in items]
+    return [look_up(item, config.data.root, modalities, config.model.modalities[0]) for item in items]
 
 
 def _usable_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> Sets:

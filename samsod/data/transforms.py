@@ -93,6 +93,14 @@ def flip(image: Bytes) -> Bytes:
     return np.ascontiguousarray(image[:, ::-1])
 
 
+def move(image: Bytes, right: int, down: int) -> Bytes:
+    """Moves H×W or H×W×C by whole pixels; what comes into view repeats the border."""
+    height, width = image.shape[:2]
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return image[np.ix_(rows, columns)]
+
+
 def turn(image: Bytes, degrees: float, aspect: float, blend: bool = True) -> Bytes:
     """Turns the scene on a square image about its centre, counter-clockwise; what was outside is black (0).
 
@@ -114,10 +122,10 @@ def turn(image: Bytes, degrees: float, aspect: float, blend: bool = True) -> Byt
 
 
 def resize(images: Sequence[Bytes], size: int) -> list[Bytes]:
-    """Resizes images of one size to squares, each as if alone.
+    """Resizes images of any sizes to squares, each as if alone.
 
     Bilinear with the kernel widened by the factor of reduction, as in Pillow's `Image.resize`, and within two levels
-    of it. The work on four channels costs no more than on one, so maps ride along with the colour images.
+    of it. The work on four channels costs no more than on one, so maps ride along with colour images of their size.
 
     Args:
         images: uint8, H×W or H×W×3.
@@ -127,8 +135,16 @@ def resize(images: Sequence[Bytes], size: int) -> list[Bytes]:
         uint8, size×size or size×size×3; the images themselves when they have this size.
     """
     results = list(images)
-    if images[0].shape[:2] == (size, size):
-        return results
+    for shape in {image.shape[:2] for image in images} - {(size, size)}:
+        alike = [index for index, image in enumerate(images) if image.shape[:2] == shape]
+        for index, result in zip(alike, _resize_alike([images[index] for index in alike], size), strict=True):
+            results[index] = result
+    return results
+
+
+def _resize_alike(images: Sequence[Bytes], size: int) -> list[Bytes]:
+    """`resize` for images of one size."""
+    results = list(images)
     riders = [index for index, image in enumerate(images) if image.ndim == 2]
     for index, image in enumerate(images):
         if image.ndim == 3:

@@ -42,13 +42,13 @@ def read_example(files: Mapping[str, Path], data: DataConfig) -> Example:
     """Reads a pair from files by modality, the reference first.
 
     Raises:
-        UserError: A file cannot be used, or two differ in size.
+        UserError: A file cannot be used, or two differ in size and may not.
     """
     reference, *_ = files
     images = read_pictures(files, data)
     wanted = images[reference].shape
     for name, image in images.items():
-        if image.shape[:2] != wanted[:2]:
+        if data.sizes == "equal" and image.shape[:2] != wanted[:2]:
             raise UserError(
                 f"{files[name]} has {image.shape[1]}x{image.shape[0]} pixels, "
                 f"but {files[reference]} has {wanted[1]}x{wanted[0]}"

@@ -22,6 +22,7 @@ from samsod.utils.errors import UserError
 from samsod.utils.files import written_whole
 from samsod.utils.trees import flat
 from samsod.utils.weights import copy_strictly, file_digest, read_tensors, tensors_digest
+from samsod.utils.weights_folder import DIGEST, WEIGHTS, digest_of_tensors, read_weights_folder
 
 FORMAT = "samsod-checkpoint-2"
 STEP_NAME = re.compile(r"step_(\d{8})\.pt")
@@ -60,13 +61,17 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a samsod checkpoint without running any code in it.
+    """Reads a samsod checkpoint, a file or a folder to share, without running any code in it.
 
     Raises:
         UserError: One line: no such file, damaged, no samsod checkpoint, or one that holds odd things.
     """
     expected = "a checkpoint of tools/train_net.py"
-    content = read_tensors(path, expected)
+    if os.path.isdir(path):
+        expected += ", or a folder of tools/inspect_checkpoint.py --export"
+        content: Any = read_weights_folder(Path(path), expected)
+    else:
+        content = read_tensors(path, expected)
     form = content.get("format") if isinstance(content, dict) else None
     if form != FORMAT:
         found = f", but {form}" if isinstance(form, str) and form.startswith("samsod-") else ""
@@ -104,7 +109,8 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
     """Loads a checkpoint's weights, strictly.
 
     Raises:
-        UserError: It was trained on another base file, or keys are missing, unexpected or of another shape.
+        UserError: It was trained on another base file, or keys are missing, unexpected or of another shape; or, in a
+            folder to share, values are others than those that were written there.
     """
     check_base(content.get("base"), base_of(model), path)
     trained = flat(content.get("config", {}).get("model", {}), "model.")
@@ -112,7 +118,12 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
     free = ("model.weights", "model.init_from")
     changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in free]
     hint = f" (it was trained with {', '.join(changed)})" if changed else ""
-    copy_strictly(model_state(model), content.get("model", {}), f"{path}: does not fit the configured model{hint}")
+    tensors = content.get("model", {})
+    copy_strictly(model_state(model), tensors, f"{path}: does not fit the configured model{hint}")
+    if content.get(DIGEST) not in (None, digest_of_tensors(tensors)):
+        raise UserError(
+            f"{path}: its {WEIGHTS} is damaged or was altered: its tensors have another SHA-256 than when written"
+        )
 
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:

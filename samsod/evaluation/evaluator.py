@@ -39,7 +39,8 @@ def predict(
     Yields:
         The pair and its logits by map name, float32 `[S,S]` at the model's input size.
     """
-    dataset = PairDataset([pair_set], config.model.image_size, config.data, augment=False, seed=config.seed)
+    size, shift = config.model.image_size, config.test.shift
+    dataset = PairDataset([pair_set], size, config.data, augment=False, seed=config.seed, shift=shift)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
@@ -127,10 +128,11 @@ def _score(
 def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> dict[str, float]:
     """Scores of the final prediction from all modalities over several sets, without the weighted F-measure.
 
-    Images go one by one if the gate sees a whole batch: their scores would depend on how they are batched.
+    No modality is left out or moved, as a test may ask for. Images go one by one if the gate sees a whole batch: their
+    scores would depend on how they are batched.
     """
     alone = config.model.adapter.gate_scope == "batch"
     share = 1 if alone else max(1, config.train.batch_size // distributed.world_size())
-    quick = replace(config, test=replace(config.test, batch_size=share, modalities=[]))
+    quick = replace(config, test=replace(config.test, batch_size=share, modalities=[], shift=[]))
     results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
     return overall(results)

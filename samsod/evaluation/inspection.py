@@ -11,6 +11,7 @@ from samsod.evaluation.settings import predictive
 from samsod.utils.errors import UserError, about, shown
 from samsod.utils.trees import flat
 from samsod.utils.weights import file_digest
+from samsod.utils.weights_folder import weights_file
 
 RECIPE = (
     *("train.batch_size", "train.epochs", "train.steps", "train.optimizer", "train.lr", "train.schedule"),
@@ -26,12 +27,12 @@ def describe(content: Mapping[str, Any], path: str | Path) -> Description:
 
     Args:
         content: The checkpoint, as `load_checkpoint` reads it.
-        path: Its file.
+        path: Its file, or the folder to share that holds it.
 
     Returns:
         `file`, `model`, `preprocessing` by modality, `data`, `training`, `best` (None if none was chosen), `base` (the
-        file the encoder comes from; None when it is in the checkpoint), `released` (the authors' file it was converted
-        from; None) and `versions`.
+        file the encoder comes from; None when it is in the checkpoint), `included` (that file, when the encoder was put
+        beside the rest to be shared; None), `released` (the authors' file it was converted from; None) and `versions`.
 
     Raises:
         UserError: What it says about its training cannot be understood.
@@ -49,7 +50,7 @@ def as_text(description: Description) -> str:
     parts = []
     for title, part in description.items():
         entries = flat(part) if isinstance(part, dict) else {}
-        lines = [f"  {shown(key)}: {shown(_plain(value))}" for key, value in entries.items()]
+        lines = [f"  {shown(key)}: {shown(plain(value))}" for key, value in entries.items()]
         parts.append("\n".join([title, *lines]) if lines else f"{title}: none")
     return "\n".join(parts)
 
@@ -58,15 +59,21 @@ def _described(content: Mapping[str, Any], path: Path) -> Description:
     tree = content.get("config", {})
     trained = settings(tree)
     used = predictive(tree, trained["model.modalities"])
-    tensors, file = content.get("model", {}).values(), path.stat()
+    tensors, path = content.get("model", {}).values(), weights_file(path)
     return {
-        "file": {"path": str(path), "bytes": file.st_size, "sha256": file_digest(path), "format": content["format"]},
+        "file": {
+            "path": str(path),
+            "bytes": path.stat().st_size,
+            "sha256": file_digest(path),
+            "format": content["format"],
+        },
         "model": {
             **{
                 key.removeprefix("model."): value
                 for key, value in used.items()
                 if key.startswith("model.") and value is not None  # no override of the size's own trunk
             },
+            "imports": trained["imports"],
             "tensors in the file": len(tensors),
             "parameters in the file": sum(tensor.numel() for tensor in tensors),
         },
@@ -79,10 +86,11 @@ def _described(content: Mapping[str, Any], path: Path) -> Description:
             for name in trained["model.modalities"]
         },
         "data": {key: [_set_name(item) for item in trained[f"data.{key}"]] for key in ("train", "val", "test")}
-        | {"held out of train": 0 if trained["data.val"] else trained["data.holdout"]},
+        | {"held out of train": 0 if trained["data.val"] else trained["data.holdout"], "sizes": trained["data.sizes"]},
         "training": {"step": content.get("step"), **{key: trained[key] for key in RECIPE}},
         "best": _best(content, trained["train.best_metric"]),
         "base": content.get("base"),
+        "included": content.get("included"),
         "released": content.get("released"),
         "versions": content.get("versions"),
     }
@@ -107,9 +115,10 @@ def _set_name(item: Mapping[str, Any]) -> str:
     return " ".join(word for word in words if word)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value of a description as people write it."""
     if isinstance(value, list):
-        return ", ".join(map(_plain, value)) or "none"
+        return ", ".join(map(plain, value)) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:,}" if isinstance(value, int) else str(value)

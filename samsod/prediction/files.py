@@ -18,7 +18,7 @@ from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, locked
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads
-from samsod.utils.weights import file_digest
+from samsod.utils.weights_folder import weights_digest
 
 
 class Summary(NamedTuple):
@@ -49,7 +49,7 @@ def predict_files(
 
     Args:
         predictor: The model.
-        checkpoint: Its file: maps of another do not mix with its own.
+        checkpoint: Its file or folder: maps of another do not mix with its own.
         sources: By modality where the images are; see `find_scenes`.
         folder: Where everything goes.
         threads: How many read, and how many write, beside the network; 0: neither, all in this thread.
@@ -67,7 +67,7 @@ def predict_files(
     if not found.scenes:
         raise UserError(*found.unmatched, "nothing to predict: no image has all its partners")
     settings = {
-        "checkpoint": file_digest(checkpoint),
+        "checkpoint": weights_digest(checkpoint),
         "precision": predictor.precision,
         "sources": {name: str(Path(place).expanduser().resolve()) for name, place in sources.items()},
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, stored_config
+from samsod.config.data_schema import Sizes
 from samsod.data.pair_images import Source, read_scene
 from samsod.data.pictures import to_saliency
 from samsod.data.sources.modalities import settings_of
@@ -76,19 +77,23 @@ class Predictor:
         precision: Precision = "fp32",
         weights: str | Path | None = None,
         allow_missing: bool = False,
+        sizes: Sizes | None = None,
     ) -> Predictor:
-        """Loads a checkpoint of tools/train_net.py; all settings are the training's.
+        """Loads a checkpoint of tools/train_net.py, or a folder of `tools/inspect_checkpoint.py --export`.
+
+        All settings are the training's.
 
         No code in the checkpoint, and none that it names, is run: a model with parts of your own needs these imported
         first.
 
         Args:
-            path: The checkpoint.
+            path: The checkpoint or the folder.
             device: `auto` (a GPU when there is one), or as PyTorch calls it: `cpu`, `cuda`, `cuda:1`.
             precision: `fp32`, `bf16` or `fp16`.
             weights: The SAM2 file the model was trained on, of a checkpoint that holds no encoder; None: the training's
                 path.
             allow_missing: See `Predictor`.
+            sizes: `any` takes scenes whose images differ in size, `equal` refuses them; None: as in the training.
 
         Raises:
             UserError: A file or setting cannot be used; one line says what is expected.
@@ -96,6 +101,9 @@ class Predictor:
         content = load_checkpoint(path)
         config = stored_config(content.get("config", {}), str(path))
         config.model.init_from = ""
+        if sizes not in (None, *get_args(Sizes)):
+            raise UserError(f"sizes: expected {' or '.join(get_args(Sizes))}, found {sizes!r}")
+        config.data.sizes = sizes or config.data.sizes
         config.model.weights = _encoder_file(content, config, path, weights)
         chosen = pick_device(device) if device in ("auto", "cpu", "cuda") else torch.device(device)
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced
@@ -119,7 +127,7 @@ class Predictor:
             A `SaliencyResult`, or a list of them for lists.
 
         Raises:
-            UserError: An image cannot be used, is missing, or has another size than its reference.
+            UserError: An image cannot be used, is missing, or has another size than its reference and may not.
             Failure: A prediction is not finite.
         """
         given = {name: images[name] for name in self._known(images) if images.get(name) is not None}
@@ -148,7 +156,7 @@ class Predictor:
                 "with some of them"
             )
         given = {name: self._source(name, sources[name]) for name in self.modalities if name not in missing}
-        return Scene(*read_scene(given, self._settings, self.config.model.image_size))
+        return Scene(*read_scene(given, self._settings, self.config.model.image_size, self.config.data.sizes))
 
     def infer(self, scenes: Sequence[Scene], streams: bool = False) -> list[Maps]:
         """Runs the network on scenes of the same modalities together.

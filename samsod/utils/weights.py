@@ -49,17 +49,24 @@ def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
     Raises:
         UserError: One line: no such file, truncated, of another format, or safetensors is not installed.
     """
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        raise UserError(f"{path}: to read it samsod needs safetensors: pip install 'samsod[weights]'") from None
+    import_safetensors(path, "read")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or no safetensors file ({error}); expected {expected}") from None
+
+
+def import_safetensors(path: str | Path, purpose: str) -> None:
+    """Raises UserError when safetensors, an optional extra, is not installed; to `read` or `write` a file."""
+    try:
+        import safetensors  # noqa: F401
+    except ImportError:
+        raise UserError(f"{path}: to {purpose} it samsod needs safetensors: pip install 'samsod[weights]'") from None
 
 
 def _check_bytes(path: str | Path) -> None:

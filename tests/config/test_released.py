@@ -18,6 +18,7 @@ SWITCHES = {
     "data.augment.photometric": "full_size",
     "data.augment.steps": 0.1,
     "data.holdout": 0,
+    "data.sizes": "any",
     "train.best_metric": "MAE",
     "train.drop_last": False,
 }

@@ -66,6 +66,31 @@ def test_maps_are_those_of_test_net_bit_for_bit(config: Config, save: Save, tmp_
     assert all_equal(predictor.predict(**values), predictor.predict(**pairs[1].images))
 
 
+def test_images_of_a_scene_may_differ_in_size(config: Config, save: Save, tmp_path: Path) -> None:
+    root, rng = Path(config.data.test[0].root), np.random.default_rng(7)
+    for path, shape in ((root / "T" / "000.png", (70, 40)), (root / "T" / "001.png", (480, 640))):
+        cv2.imwrite(str(path), rng.integers(0, 256, shape, np.uint8))
+    large = cv2.resize(rng.integers(0, 256, (24, 32), np.uint8), (512, 384))  # reduced while it is decoded
+    for folder, ending in (("RGB", "jpg"), ("GT", "png")):
+        (root / folder / "002.png").unlink()
+        cv2.imwrite(str(root / folder / f"002.{ending}"), (large > 150) * np.uint8(255) if folder == "GT" else large)
+    config.data.sizes = "any"
+    path = save(config)
+    run_test(config, CPU, str(path), tmp_path / "test")
+    pairs = find_set(config.data.test[0], "", config.model.modalities).pairs
+    predictor = Predictor.from_checkpoint(path, "cpu")
+    for pair in pairs[:4]:
+        result = predictor.predict(**pair.images)
+        assert np.array_equal(result.grey(), read_saliency(tmp_path / "test" / "maps" / "again" / f"{pair.stem}.png"))
+        assert result.saliency.shape == ((384, 512) if pair.stem == "002" else (48, 48))
+    values = {name: read_rgb(path) for name, path in pairs[1].images.items()}
+    assert all_equal(predictor.predict(**values), predictor.predict(**pairs[1].images))
+    with pytest.raises(UserError, match=r"T/000\.png has 40x70 pixels, but .*RGB/000\.png has 48x48"):
+        Predictor.from_checkpoint(path, "cpu", sizes="equal").predict(**pairs[0].images)
+    with pytest.raises(UserError, match="sizes: expected equal or any, found 'all'"):
+        Predictor.from_checkpoint(path, "cpu", sizes="all")  # type: ignore[arg-type]
+
+
 def test_one_image_or_lists_of_any_sizes(config: Config, save: Save) -> None:
     config.test.batch_size = 2
     predictor = Predictor.from_checkpoint(save(config), "cpu")
@@ -129,7 +154,10 @@ def test_some_modalities_alone(config: Config, save: Save) -> None:
         ({"rgb": np.zeros((5, 5, 4), np.uint8)}, r"found uint8 of the shape \[5, 5, 4\]$"),
         ({"rgb": np.full((5, 5), 200.0)}, "^the rgb image: expected 8 or 16 bits, or floating point in 0-1$"),
         ({"rgb": np.zeros((5, 5), np.int32)}, "^the rgb image: holds int32 values; cut to 8 bits"),
-        ({"rgb": np.zeros((5, 6), np.uint8)}, "^the thermal image has 56x48 pixels, but the rgb image has 6x5$"),
+        (
+            {"rgb": np.zeros((5, 6), np.uint8)},
+            r"^the thermal image has 56x48 pixels, but the rgb image has 6x5 \(sizes=any",
+        ),
         ({"rgb": [np.zeros((5, 6), np.uint8)]}, "lists of one length for all modalities, found rgb: 1, thermal: one"),
     ],
 )

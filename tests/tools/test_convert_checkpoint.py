@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from samsod import Predictor
 from samsod.config import load_config
+from samsod.data.decoding.images import read_saliency
+from samsod.data.pictures import write_png
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.modeling.released import load_released
 from samsod.modeling.samsod import Samsod
@@ -19,6 +23,7 @@ from tests.places import HANG, ROOT
 
 test.__test__ = False  # type: ignore[attr-defined]
 
+FOLDERS = {"rgb": "RGB", "thermal": "T"}
 SMALL = [
     "model.trunk={embed_dim: 16, num_heads: 1}",
     "model.decoder_width=32",
@@ -33,7 +38,7 @@ def convert(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
-def test_the_released_checkpoint_is_tested_like_one_of_ours(tmp_path: Path) -> None:
+def test_the_released_checkpoint_is_tested_and_predicts_like_one_of_ours(tmp_path: Path) -> None:
     torch.manual_seed(4)
     released, converted = tmp_path / "sam_rgbt.pth", tmp_path / "new" / "K.pt"
     torch.save(released_checkpoint(), released)
@@ -49,10 +54,15 @@ def test_the_released_checkpoint_is_tested_like_one_of_ours(tmp_path: Path) -> N
     wanted = expected.state_dict()
     assert all(torch.equal(value, wanted[key]) for key, value in model.state_dict().items())
     assert content["released"]["file"] == "sam_rgbt.pth" and content["base"] is None
-    write_pairs(tmp_path / "pairs", 2, seed=0)
+    pairs = write_pairs(tmp_path / "pairs", 2, seed=0)
+    write_png(pairs / "T" / "001.png", np.random.default_rng(0).integers(0, 256, (30, 70), np.uint8))
     results = test(config, torch.device("cpu"), str(converted), tmp_path / "out")
     assert results["final"]["pairs"]["images"] == 2
-    assert len(list((tmp_path / "out" / "maps" / "pairs").iterdir())) == 2
+    saved = [read_saliency(tmp_path / "out" / "maps" / "pairs" / f"{stem}.png") for stem in ("000", "001")]
+    predictor = Predictor.from_checkpoint(converted, "cpu")
+    files = {name: [pairs / folder / f"{stem}.png" for stem in ("000", "001")] for name, folder in FOLDERS.items()}
+    for result, grey in zip(predictor.predict(**files), saved, strict=True):
+        assert np.array_equal(result.grey(), grey) and grey.shape == (48, 48) and grey.std() > 1
 
 
 def test_another_file_is_one_line(tmp_path: Path) -> None:

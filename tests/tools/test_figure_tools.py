@@ -114,3 +114,17 @@ def test_make_report(tmp_path: Path, tested_run: Path, undrawn: None, tool: Tool
     (tested_run / "metrics.jsonl").write_text("")
     fault(tool("make_report", tested_run), "no step is logged yet")
     assert not (tested_run / "report.html").exists()
+
+
+def test_plot_shift(tmp_path: Path, tested_run: Path, tool: Tool) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "new" / "shift.png"
+    model = ["--config", tested_run / "config.yaml", "--checkpoint", tested_run / "checkpoints" / "best.pt"]
+    code, out, _ = tool("plot_shift", *model, "--output", picture, "--pixels", "0,9", "--metric", "MAE")
+    assert code == 0 and out.endswith(f"drawn: {picture}\n") and read_rgb(picture).shape[1] == 1050
+    heading, _, final, *_ = out.splitlines()
+    assert heading.split()[-6:] == ["MAE", "at", "0", "MAE", "at", "9"] and final.split()[1] == "final"
+    fault(tool("plot_shift", *model, "--output", tmp_path / "a.gif"), "a.gif", ".png, .pdf, .svg")
+    fault(tool("plot_shift", *model, "--output", picture, "--pixels", "0,-2"), "--pixels", "expected a whole number")
+    fault(tool("plot_shift", *model, "--output", picture, "--metric", "G"), "no metric is called 'G'")
+    fault(tool("plot_shift", *model, "--output", picture, "test.modalities=[rgb]"), "nothing to move", "rgb alone")

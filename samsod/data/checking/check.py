@@ -1,7 +1,7 @@
 """Whether data sets can be used: their faults, and what is worth knowing besides.
 
 A fault is what training or testing would stop at: a file without partners, one that cannot be read, a mask that is
-none, images of a pair that differ in size. Everything else is a note.
+none, images of a pair that differ in size (where `data.sizes` lets them, it is a note). Everything else is a note.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class CheckedSet:
 def check_set(found: FoundSet, data: DataConfig, processes: int, watch: Watch) -> CheckedSet:
     """Reads every file of a set; see `inspect_pairs`."""
     pairs = found.whole.pairs
-    facts = inspect_pairs(pairs, {name: settings_of(name, data) for name in found.modalities}, processes)
+    modalities = {name: settings_of(name, data) for name in found.modalities}
+    facts = inspect_pairs(pairs, modalities, processes, data.sizes)
     return CheckedSet(found, tuple(watch(facts, len(pairs), f"checking {found.label}")))
 
 
@@ -71,6 +72,9 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
     tagged = [shown(path) for fact in facts for path in fact.tagged]
     if tagged:
         yield f"files with an orientation tag, which is not obeyed ({len(tagged)}): {some_of(tagged, 1)}"
+    unequal = [fact.stem for fact in facts if fact.sizes_differ and not fact.faults]
+    if unequal:
+        yield f"pairs of images that differ in size, each resized on its own ({len(unequal)}): {some_of(unequal)}"
     empty, stray = ([fact.stem for fact in facts if getattr(fact, flag)] for flag in ("empty", "stray"))
     if empty:
         yield f"pairs without any foreground ({len(empty)}): {some_of(empty)}"

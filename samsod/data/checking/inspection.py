@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from samsod.config.data_schema import ModalityConfig
+from samsod.config.data_schema import ModalityConfig, Sizes
 from samsod.data.decoding.images import Bytes, decode_stored, read_orientation, read_truth
 from samsod.data.decoding.modality import read_modality
 from samsod.data.loader import make_frugal
@@ -64,7 +64,7 @@ class PairFacts(NamedTuple):
     digest: str
 
 
-def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig]) -> PairFacts:
+def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig], sizes: Sizes = "equal") -> PairFacts:
     """Reads all files of a pair. Nothing is raised for a bad file: it is one of the facts."""
     faults: list[str] = []
     read = {
@@ -77,7 +77,7 @@ def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig]) -> PairFa
     unreadable = len(faults)
     shapes = {image.shape[:2] for image in (*read.values(), truth, labelled) if image is not None}
     if not unreadable and (len(shapes) > 1 or pair.labelled):
-        _attempt(lambda _: read_images(pair, modalities), pair.reference, faults)
+        _attempt(lambda _: read_images(pair, modalities, sizes=sizes), pair.reference, faults)
     both = truth is not None and labelled is not None and truth.shape == labelled.shape
     reference = next(iter(read.values()))
     stored = [name for name, image in read.items() if image is not None and modalities[name].scale != "cut"]
@@ -98,7 +98,7 @@ def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig]) -> PairFa
 
 
 def inspect_pairs(
-    pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int
+    pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int, sizes: Sizes = "equal"
 ) -> Iterator[PairFacts]:
     """Inspects pairs, in order.
 
@@ -106,15 +106,16 @@ def inspect_pairs(
         pairs: The pairs.
         modalities: How the image of each modality is read.
         processes: How many processes read them; 0: one for each core this process may use, 1: this one.
+        sizes: Whether their images must have one size.
 
     Raises:
         Failure: One of the processes was killed; the line says which pair it was at.
     """
     count = min(processes or cores(), len(pairs))
     if count <= 1:
-        yield from (inspect_pair(pair, modalities) for pair in pairs)
+        yield from (inspect_pair(pair, modalities, sizes) for pair in pairs)
         return
-    inspection = _Inspection(pairs, modalities, count)
+    inspection = _Inspection(pairs, modalities, count, sizes)
     killed = ""
     try:
         yield from chain.from_iterable(inspection.read_by(count))
@@ -129,8 +130,10 @@ def inspect_pairs(
 class _Inspection(Dataset[PairFacts]):
     """The facts of pairs, and which pair each process is at."""
 
-    def __init__(self, pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int) -> None:
-        self.pairs, self.modalities = pairs, modalities
+    def __init__(
+        self, pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int, sizes: Sizes
+    ) -> None:
+        self.pairs, self.modalities, self.sizes = pairs, modalities, sizes
         self._at = multiprocessing.RawArray("q", 2 * processes)  # number and pair of each process
 
     def __len__(self) -> int:
@@ -140,7 +143,7 @@ class _Inspection(Dataset[PairFacts]):
         worker = get_worker_info()
         assert worker is not None
         self._at[2 * worker.id], self._at[2 * worker.id + 1] = os.getpid(), index
-        return inspect_pair(self.pairs[index], self.modalities)
+        return inspect_pair(self.pairs[index], self.modalities, self.sizes)
 
     def read_by(self, processes: int) -> Iterator[list[PairFacts]]:
         """The facts, in order."""

@@ -23,16 +23,19 @@ class Pair:
         images: The image of each modality, the reference first.
         ground_truth: The mask; of a set with scribbles the strokes on the foreground.
         labelled: Of a set with scribbles the image of the pixels that any stroke covers, else None.
+        has_own_mask: Whether the mask was made for the reference's image; not so when a model is tested without the
+            modality that is its own reference.
     """
 
     stem: str
     images: Mapping[str, Path]
     ground_truth: Path
     labelled: Path | None = None
+    has_own_mask: bool = True
 
     @property
     def reference(self) -> Path:
-        """The image whose size and mask all others share."""
+        """The image whose size and mask count for all."""
         return next(iter(self.images.values()))
 
     @property
@@ -91,13 +94,14 @@ class FoundSet:
         return None if self.config.list_file else self.family.splits[self.config.split]
 
 
-def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str]) -> FoundSet:
+def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str], masked: str = "") -> FoundSet:
     """Finds the set's folders and pairs their files by stem.
 
     Args:
         config: Which set, and where it lies if not under `data_root`.
         data_root: Folder that holds the data sets.
         modalities: What images a pair has; the first is the reference. What else the set has is not looked at.
+        masked: The modality whose images the masks were made for; empty: the reference.
 
     Raises:
         UserError: No such family, modality, folder or list file; an empty folder; two files of one stem.
@@ -105,8 +109,9 @@ def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str]) ->
     family = find_family(config)
     layout = find_layout(config, family, data_root, modalities)
     pairing = pair_files(layout, family.roles(modalities), config.list_file)
+    own = masked in ("", modalities[0])
     pairs = tuple(
-        Pair(stem, {name: files[name] for name in modalities}, files["ground_truth"], files.get("labelled"))
+        Pair(stem, {name: files[name] for name in modalities}, files["ground_truth"], files.get("labelled"), own)
         for stem, files in pairing.whole.items()
     )
     own_name = family.folders[0] if family.folders else family.name

@@ -204,7 +204,7 @@ def test_sizes_are_compared_as_stored(
     pair = write_jpegs(tmp_path, 240, 320)
     path = write_image(pair.files[name], np.zeros(shape, np.uint8))
     message = one_line(read_images, pair, BOTH, 60)
-    assert message == f"{path} has {shape[1]}x{shape[0]} pixels, but {pair.reference} has 320x240"
+    assert message.startswith(f"{path} has {shape[1]}x{shape[0]} pixels, but {pair.reference} has 320x240")
 
 
 def test_a_reduced_jpeg_must_be_whole_too(tmp_path: Path, one_line: OneLine) -> None:
