@@ -98,6 +98,8 @@ def build_rule(config: RuleConfig) -> Rule:
         raise UserError(
             f"engine.gradient_rule.options: {config.name} does not take {config.options}: {error}"
         ) from None
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"engine.gradient_rule.options: {config.name}: {error}") from None
     return rule

@@ -141,7 +141,7 @@ class TorchJDRule:
         if not state:
             return
         # Asked once first, so that it has made room for as many rows as the state is of.
-        rows = next(len(value) for value in state.values() if value.dim())
+        rows = max(value.dim() and len(value) for value in state.values())
         with _own_random_numbers(""), torch.no_grad():
             self._weighting(torch.eye(rows, dtype=torch.float64))
         for name, value in state.items():
