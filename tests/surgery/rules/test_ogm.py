@@ -46,9 +46,8 @@ def test_scores_of_zero_do_no_harm() -> None:
 
 def test_a_group_of_several_modalities_gets_the_sum() -> None:
     names = ("fusion", "rgb", "thermal")
-    context = RuleContext(
-        *(0, "decoder", dict.fromkeys(names, torch.tensor(1.0)), 0), {n: torch.tensor(s) for n, s in zip(names, (1, 2, 3))}
-    )
+    scores = {name: torch.tensor(score) for name, score in zip(names, (0.1, 0.2, 0.3), strict=True)}
+    context = RuleContext(0, "decoder", dict.fromkeys(names, torch.tensor(1.0)), 0, scores)
     assert OGM(alpha=9.0).weights(torch.eye(3).double(), context).tolist() == [1, 1, 1]
 
 

@@ -67,7 +67,8 @@ def trained_toy(name: str) -> Tensor:
         hook.merge(step, seen)
         with torch.no_grad():
             for parameter in hook.parameters:
-                parameter -= 0.02 * parameter.grad
+                assert parameter.grad is not None
+                parameter.sub_(0.02 * parameter.grad)
     return torch.cat([parameter.detach().flatten() for parameter in hook.parameters])
 
 

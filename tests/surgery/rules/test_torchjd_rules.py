@@ -70,7 +70,8 @@ def literal_gradvac(rows: Tensor, goals: Tensor, beta: float, orders: list[list[
             goal = goals[i, j].clone()
             if cosine < goal:
                 sines = (1 - cosine**2).sqrt(), (1 - goal**2).sqrt()
-                current += rows[j] * current.norm() * (goal * sines[0] - cosine * sines[1]) / (rows[j].norm() * sines[1])
+                length = current.norm() * (goal * sines[0] - cosine * sines[1]) / sines[1]
+                current += length * rows[j] / rows[j].norm()
             goals[i, j] = (1 - beta) * goal + beta * cosine
         changed.append(current)
     return torch.stack(changed).sum(0)
@@ -179,5 +180,5 @@ def test_a_solver_that_fails_is_told_with_step_and_group(monkeypatch: pytest.Mon
         raise ArithmeticError("no solution")
 
     monkeypatch.setattr(rule._weighting, "forward", fail)  # type: ignore[attr-defined]
-    with pytest.raises(RuntimeError, match="step 5: gradient rule imtl_g found no weights for the group group, .*: no sol"):
+    with pytest.raises(RuntimeError, match=r"step 5: gradient rule imtl_g found no weights for the group .*no sol"):
         rule.weights(torch.eye(2, dtype=torch.float64), context_of(2, step=4))
