@@ -86,11 +86,16 @@ class StatelessRule:
         """Does nothing."""
 
 
+class MissingPackage(UserError):
+    """A package that a rule needs is not installed."""
+
+
 def build_rule(config: RuleConfig) -> Rule:
     """A new instance of the configured rule.
 
     Raises:
-        UserError: No rule of that name is registered, it does not take these options, or a package it needs is missing.
+        UserError: No rule of that name is registered, or it does not take these options.
+        MissingPackage: A package it needs is missing.
     """
     try:
         rule: Rule = RULES.get(config.name)(**config.options)

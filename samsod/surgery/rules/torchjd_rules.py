@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samsod.registry import RULES
-from samsod.surgery.rules.rule import RuleContext
-from samsod.utils.errors import UserError
+from samsod.surgery.rules.rule import MissingPackage, RuleContext
 
 TORCHJD = "torchjd"
 
@@ -47,17 +46,17 @@ class Weighting:
         """The object of torchjd.
 
         Raises:
-            UserError: A package is missing.
+            MissingPackage: A package is missing.
             TypeError, ValueError: It does not take these options.
         """
         # Its packages first: torchjd looks for them once, when it is imported.
         missing = [package for package in (*self.packages, TORCHJD) if not _imports(package)]
         if missing:
             install = " ".join("'samsod[rules]'" if package == TORCHJD else package for package in missing)
-            raise UserError(f"engine.gradient_rule: {name} needs {' and '.join(missing)}: pip install {install}")
+            raise MissingPackage(f"engine.gradient_rule: {name} needs {' and '.join(missing)}: pip install {install}")
         kind = getattr(importlib.import_module("torchjd.aggregation"), self.kind, None)
         if kind is None:
-            raise UserError(f"engine.gradient_rule: {name} needs torchjd 0.18 or newer: pip install 'samsod[rules]'")
+            raise MissingPackage(f"engine.gradient_rule: {name} needs a newer torchjd: pip install 'samsod[rules]'")
         if self.projected:
             options = {"projector": importlib.import_module("torchjd.linalg").QuadprogProjector(**options)}
         weighting: nn.Module = kind(**options)
@@ -96,7 +95,7 @@ class TorchJDRule:
         options: Options of its weighting.
 
     Raises:
-        UserError: A package is missing.
+        MissingPackage: A package is missing.
         TypeError, ValueError: It does not take these options.
     """
 
