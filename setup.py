@@ -34,6 +34,7 @@ setup(
         "plot": ["matplotlib>=3.8"],
         "tensorboard": ["tensorboard>=2.15"],
         "weights": ["safetensors>=0.4"],
+        "rules": ["torchjd>=0.18"],
         "test": ["pytest>=8", "torchjd>=0.18", "matplotlib>=3.8", "tensorboard>=2.15", "safetensors>=0.4"],
         "lint": ["ruff", "mypy", "types-PyYAML"],
     },

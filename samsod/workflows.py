@@ -33,6 +33,7 @@ from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.prediction.predictor import Predictor
 from samsod.registry import LOSSES
+from samsod.surgery.rules.rule import build_rule
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, locked
@@ -55,6 +56,7 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     check_writable(config.output)
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
+    build_rule(config.engine.gradient_rule)  # one that lacks a package is told before the data are read
     loss = build_loss(config.loss)
     train_sets, val_sets, remarks = training_sets(config)
     guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)

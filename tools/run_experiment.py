@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 def parser() -> OneLineParser:
     """The command line's options."""
     parser = OneLineParser(description="Makes the runs of a table, goes on with those cut off, and prints the table.")
-    parser.add_argument("table", metavar="TABLE", help="table1 to table6, or a file like configs/experiments/*.yaml")
+    parser.add_argument("table", metavar="TABLE", help="table1 to table6, rules, or a file such as these")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over every row's")
     parser.add_argument(
         "--with",
@@ -38,7 +38,7 @@ def parser() -> OneLineParser:
 def main() -> None:
     """Plans, estimates, runs and prints."""
     args = parser().parse_intermixed_args()
-    from samsod.experiments.plan import find_table, plan_runs, read_table
+    from samsod.experiments.plan import find_table, leave_out_missing, plan_runs, read_table
     from samsod.utils.files import check_writable
 
     path = find_table(args.table, HERE.parent / "configs" / "experiments")
@@ -52,13 +52,14 @@ def main() -> None:
     from samsod.experiments.runner import Launcher, check_free, make_runs, measure_costs
     from samsod.experiments.summary import make_table, other_maps, other_rows, write_table
 
+    table, runs, left_out = leave_out_missing(table, runs)
     gpus = torch.cuda.device_count() if runs[0].config.engine.device != "cpu" else 0
     maps = other_maps(runs[0], args.pred)
     if not args.dry_run:
         check_free(runs)
     try:
         seconds = estimate(runs, torch.device("cuda" if gpus else "cpu"), args.ranks)
-        print(table.title, *plan_lines(runs, seconds, args.jobs), sep="\n", flush=True)
+        print(table.title, *plan_lines(runs, seconds, args.jobs), *left_out, sep="\n", flush=True)
         if args.dry_run:
             return
         others = other_rows(maps)  # before hours of training, for a map may be damaged
@@ -72,7 +73,7 @@ def main() -> None:
     write_table(comparison, runs, args.output / path.stem)
     seeds = ", ".join(map(str, args.seeds))
     print(f"{table.title}; {'seed' if len(args.seeds) == 1 else 'mean ± standard deviation over seeds'} {seeds}")
-    print(comparison.text())
+    print(comparison.text(), *left_out, sep="\n")
 
 
 if __name__ == "__main__":

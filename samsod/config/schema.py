@@ -200,7 +200,7 @@ class RuleConfig:
     """How the losses' gradients are merged per parameter group (SPEC 3)."""
 
     name: str = "pcgrad"
-    """pcgrad (Eq. 11-16), sum (the plain gradient of Eq. 8), or one registered by `imports`"""
+    """pcgrad (Eq. 11-16), sum (the plain gradient of Eq. 8), another of docs/gradient_rules.md, or one of `imports`"""
     options: dict[str, Any] = field(default_factory=dict)
     """keyword arguments of the rule"""
 

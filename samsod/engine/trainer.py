@@ -169,6 +169,7 @@ class Trainer:
             with autocast(self.device, self.config.engine.precision):
                 prediction = self.model(part)
             losses = {name: self.loss(logits, part) / train.accumulate for name, logits in prediction.streams.items()}
+            self.hook.add_scores(prediction.streams, part, 1 / train.accumulate)
             self.hook.accumulate({name: loss * scale for name, loss in losses.items()})
             # Detached, or the graph would live on through the next forward pass.
             own_losses = {name: own_losses.get(name, 0.0) + loss.detach() for name, loss in losses.items()}

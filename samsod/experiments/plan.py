@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from samsod.config.yaml_tree import Faults, build, read_tree
 from samsod.evaluation.tables.reported import reported_row, reported_rows
 from samsod.evaluation.tables.text import check_metrics
 from samsod.experiments.same_data import data_digest
+from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError, nearest
 
 NEUTRAL = (
@@ -36,6 +38,8 @@ class RowConfig:
     """its config file, relative to the table's"""
     reported: str = ""
     """the row of the paper's table it stands beside; empty: none"""
+    optional: bool = False
+    """leave it out, and say so, when a package its gradient rule needs is missing"""
 
     def check(self) -> Faults:
         """Yields (key, message) for a name that is no folder's: the row's runs lie below it."""
@@ -57,6 +61,8 @@ class TableConfig:
     """the columns of every data set"""
     cost: bool = False
     """also show parameters, multiply-adds, speed and memory"""
+    step_cost: bool = False
+    """also show the milliseconds of a training step"""
     rows: list[RowConfig] = field(default_factory=list)
     """the rows, in order"""
 
@@ -155,12 +161,17 @@ def find_table(name: str, folder: Path) -> Path:
     Raises:
         UserError: No such table; the line lists those there are.
     """
-    known = {path.stem: path for path in sorted(folder.glob("table*.yaml"))}
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml")) if _has_rows(path)}
     if name in known:
         return known[name]
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return Path(name)
     raise UserError(f"no table is called {name!r}{nearest(name, known)}; known: {', '.join(known)}, or a file of yours")
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether a file of the folder is a table's, not a row's."""
+    return re.search("^rows:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def read_table(path: Path) -> TableConfig:
@@ -216,6 +227,29 @@ def plan_runs(
     if faults:
         raise UserError(*dict.fromkeys(faults))
     return runs
+
+
+def leave_out_missing(table: TableConfig, runs: Sequence[Run]) -> tuple[TableConfig, list[Run], list[str]]:
+    """The table and its runs without the optional rows whose gradient rule lacks a package, and a line for each row.
+
+    Raises:
+        UserError: A rule cannot be built for another reason, or no row is left.
+    """
+    import samsod.surgery.rules  # noqa: F401  brings PyTorch along; fills the registry
+    from samsod.surgery.rules.rule import MissingPackage, build_rule
+
+    lines: dict[str, str] = {}
+    for run in runs:
+        if run.row.optional and run.row.name not in lines:
+            import_user_modules(run.config.imports)
+            try:
+                build_rule(run.config.engine.gradient_rule)
+            except MissingPackage as missing:
+                lines[run.row.name] = f"left out {run.row.name}: {missing}"
+    if not any(run.row.name not in lines for run in runs):
+        raise UserError(*lines.values())
+    left = replace(table, rows=[row for row in table.rows if row.name not in lines])
+    return left, [run for run in runs if run.row.name not in lines], list(lines.values())
 
 
 def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faults:

@@ -60,12 +60,25 @@ def write_table(table: Comparison, runs: Sequence[Run], folder: Path) -> None:
     write_results(folder, results, table)
 
 
-def measured_row(label: str, runs: Sequence[Run]) -> Row:
+def measured_row(label: str, runs: Sequence[Run], step_cost: bool = False) -> Row:
     """Mean and sample standard deviation of a row's runs, one for every seed; of one run its scores alone."""
     results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
     cost = next((_cost(run) for run in runs if run.cost.is_file()), {})
+    if step_cost:
+        cost["step_ms"] = statistics.median(time for run in runs for time in step_times(run))
     spread = _combine(results, statistics.stdev) if len(results) > 1 else {}
     return Row(label, _combine(results, statistics.fmean), spread, cost=cost)
+
+
+def step_times(run: Run) -> list[float]:
+    """Milliseconds of a training step, a mean between every two log lines; waiting for data is not in them.
+
+    The first line's, in which everything starts, is left out when there are others.
+    """
+    lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = [row for line in lines if "loss" in (row := json.loads(line))]
+    batch = run.config.train.batch_size
+    return [1000 * batch / row["images_per_second"] * (1 - row["data_wait"]) for row in logged[1:] or logged]
 
 
 def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], all_reported: bool) -> list[Row]:
@@ -75,7 +88,8 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
     """
     beside = {row.reported for row in table.rows}
     measured = {
-        row.name: measured_row(row.label, [run for run in runs if run.row.name == row.name]) for row in table.rows
+        row.name: measured_row(row.label, [run for run in runs if run.row.name == row.name], table.step_cost)
+        for row in table.rows
     }
     sets = {dataset for row in measured.values() for dataset in row.scores}
     rows = list(others)

@@ -18,6 +18,7 @@ from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.surgery.diagnostics import Diagnostics
 from samsod.surgery.rows import GradientRows, split_like
 from samsod.surgery.rules.rule import Rule, RuleContext, build_rule
+from samsod.surgery.scores import Score
 
 GRAM_CHUNK = 1 << 22
 """Columns of the rows that are held in float64 at a time."""
@@ -51,7 +52,7 @@ class GradientHook:
         reduce_dtype: Type the rows travel in.
 
     Raises:
-        UserError: There is no such rule, or it does not take its options.
+        UserError: There is no such rule, it does not take its options, or a package it needs is missing.
     """
 
     def __init__(
@@ -64,8 +65,12 @@ class GradientHook:
     ) -> None:
         self.groups, self.seed = groups, seed
         self.rules: dict[str, Rule] = {group.name: build_rule(rule) for group in groups}
+        self._score: Score | None = getattr(next(iter(self.rules.values())), "score", None)
+        self._scores: dict[str, Tensor] = {}
         self.parameters = [p for group in groups for p in group.parameters]
-        self.rows = GradientRows(groups, len({name for g in groups for name in g.losses}) + told, reduce_dtype)
+        streams = len({name for group in groups for name in group.losses})
+        figures = streams * (2 if self._score else 1) + told
+        self.rows = GradientRows(groups, figures, reduce_dtype)
         self.merged = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
         self._merged_by_group = self.merged.split([rows.shape[1] for rows in self.rows.by_group])
         self._gradients = split_like(self.merged, self.parameters)
@@ -73,10 +78,24 @@ class GradientHook:
     def clear(self) -> None:
         """Empties the rows for the next step."""
         self.rows.clear()
+        self._scores = {}
 
     def accumulate(self, losses: Mapping[str, Tensor]) -> None:
         """Adds the gradients of a micro-batch's losses to the rows; see `GradientRows.accumulate`."""
         self.rows.accumulate(losses)
+
+    def add_scores(self, streams: Mapping[str, Tensor], batch: Mapping[str, Tensor], share: float) -> None:
+        """Adds a micro-batch's share of the streams' scores, when the rule asks for them.
+
+        Args:
+            streams: Logits `[B,1,H,W]` by the names of the losses.
+            batch: The micro-batch.
+            share: Its part of this rank's batch.
+        """
+        if self._score is not None:
+            with torch.no_grad():
+                for name, logits in streams.items():
+                    self._scores[name] = self._scores.get(name, 0.0) + share * self._score(logits, batch)
 
     def merge(
         self, step: int, losses: Mapping[str, Tensor], told: Tensor | None = None, scale: Tensor | float = 1.0
@@ -89,19 +108,22 @@ class GradientHook:
             told: What this rank tells the others, float32.
             scale: Loss scale the rows carry (fp16), a power of two; the gradients carry it until they are unscaled.
         """
-        figures = torch.stack(list(losses.values()))
+        figures = torch.stack([*losses.values(), *self._scores.values()])
         means = self.rows.average(figures if told is None else torch.cat([figures, told]))
         averaged = dict(zip(losses, means, strict=False))
+        scores = dict(zip(self._scores, means[len(losses) :], strict=False))
         square = torch.as_tensor(scale, dtype=torch.float64, device=means.device).square()
         grams = {}
         for group, rows, merged in zip(self.groups, self.rows.by_group, self._merged_by_group, strict=True):
             grams[group.name] = gram = gram_matrix(rows) / square
-            merged.copy_(self._merge_group(group, rows, gram, step, averaged))
+            mine = {name: averaged[name] for name in group.losses}
+            context = RuleContext(step, group.name, mine, self.seed, scores)
+            merged.copy_(self._merge_group(group, rows, gram, context))
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient
         finite = torch.isfinite(self.merged.sum()).float()
         diagnostics = Diagnostics(grams, {group.name: group.losses for group in self.groups})
-        return MergedStep(averaged, means[len(losses) :], diagnostics, finite)
+        return MergedStep(averaged, means[len(losses) + len(scores) :], diagnostics, finite)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """The state of every group's rule."""
@@ -112,13 +134,10 @@ class GradientHook:
         for name, rule in self.rules.items():
             rule.load_state_dict(state[name])
 
-    def _merge_group(
-        self, group: ParameterGroup, rows: Tensor, gram: Tensor, step: int, losses: Mapping[str, Tensor]
-    ) -> Tensor:
+    def _merge_group(self, group: ParameterGroup, rows: Tensor, gram: Tensor, context: RuleContext) -> Tensor:
         """The merged gradient `[n]` of rows `[m,n]`; one row needs no surgery."""
         if len(rows) == 1:
             return rows[0]
-        context = RuleContext(step, group.name, {name: losses[name] for name in group.losses}, self.seed)
         weights = self.rules[group.name].weights(gram, context)
         if weights.shape != gram.shape[:1]:
             raise ValueError(

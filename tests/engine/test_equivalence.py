@@ -18,7 +18,7 @@ from torch import distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samsod import workflows
-from samsod.config import Config, EngineConfig, ModelConfig, TrainConfig
+from samsod.config import Config, EngineConfig, ModelConfig, RuleConfig, TrainConfig
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.engine.launch import launch
 from samsod.surgery import hook
@@ -243,6 +243,7 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any
         "step in fp32": (counted_steps, {}, {"clip_norm": 1.0}),
         "step in bf16": (counted_steps, {"precision": "bf16"}, {"clip_norm": 1.0}),
         "step in fp16": (counted_steps, {"precision": "fp16"}, {"clip_norm": 1.0}),
+        "scored step": (counted_steps, {"gradient_rule": RuleConfig("ogm")}, {}),
         "rows in bf16": (counted_steps, {"reduce_dtype": "bf16"}, {}),
         "exact": (first_gradient, {}, adamw),
         "short": (first_gradient, {"reduce_dtype": "bf16"}, adamw),
@@ -264,6 +265,11 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_makes_one_all_reduce_and_reads_nothing_back(on_two_ranks: dict[str, list[Any]], precision: str) -> None:
     for counts in on_two_ranks[f"step in {precision}"]:
+        assert counts == {"collectives": {"all_reduce": 3}, "reads": 0}
+
+
+def test_scores_of_the_streams_travel_in_the_same_all_reduce(on_two_ranks: dict[str, list[Any]]) -> None:
+    for counts in on_two_ranks["scored step"]:
         assert counts == {"collectives": {"all_reduce": 3}, "reads": 0}
 
 

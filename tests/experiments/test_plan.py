@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from samsod.config import to_yaml
-from samsod.experiments.plan import Run, find_table, plan_runs, read_table
+from samsod.experiments.plan import Run, find_table, leave_out_missing, plan_runs, read_table
 from samsod.experiments.same_data import _known, data_digest
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
@@ -139,18 +140,51 @@ def test_what_a_table_cannot_show_is_found_before_anything_runs(table_file: Path
 
 def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:
     assert find_table("table3", TABLES) == TABLES / "table3.yaml"
+    assert find_table("rules", TABLES) == TABLES / "rules.yaml"
+    with pytest.raises(UserError, match="no table is called 'va'"):  # a row's config
+        find_table("va", TABLES)
     assert find_table(str(table_file), TABLES) == table_file
     with pytest.raises(UserError, match=r"did you mean 'table3'.*table1, table2"):
         find_table("tabel3", TABLES)
 
 
-@pytest.mark.parametrize("name", [f"table{i}" for i in range(1, 7)])
-def test_the_papers_tables_can_be_planned(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*(f"table{i}" for i in range(1, 7)), "rules"])
+def test_the_tables_can_be_planned(name: str, tmp_path: Path) -> None:
     path = TABLES / f"{name}.yaml"
     table = read_table(path)
     runs = plan_runs(table, path, [], [], (0, 1), tmp_path)
     assert len(runs) == 2 * len(table.rows)
     assert all(run.state() == "new" for run in runs)
+
+
+def test_the_rows_of_the_rules_differ_in_their_rule_alone(tmp_path: Path) -> None:
+    path = TABLES / "rules.yaml"
+    runs = plan_runs(read_table(path), path, [path.parent / "small.yaml"], [], (0,), tmp_path)
+    assert [run.row.label for run in runs] == [run.config.engine.gradient_rule.name for run in runs]
+    alike = [replace(run.config, engine=runs[0].config.engine, output="") for run in runs]
+    assert len(runs) == 7 and all(config == alike[0] for config in alike)
+    shared = {run.row.name: run.config for run in runs[:2]}
+    third = TABLES / "table3.yaml"
+    for run in plan_runs(read_table(third), third, [path.parent / "small.yaml"], [], (0,), tmp_path):
+        assert shared.pop(run.row.name, run.config) == run.config
+    assert not shared
+
+
+def test_optional_rows_are_left_out_when_a_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, table_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "far.yaml").write_text("_base_: base.yaml\nengine: {gradient_rule: {name: upgrad}}\n")
+    with table_file.open("a") as file:
+        file.write("  - {name: far, label: far one, config: far.yaml, optional: true}\n")
+    monkeypatch.setattr("samsod.surgery.rules.torchjd_rules._imports", lambda package: package != "quadprog")
+    table, runs, lines = leave_out_missing(read_table(table_file), plan(seeds=(0, 1)))
+    assert [row.name for row in table.rows] == ["plain", "split"] == [run.row.name for run in runs[:2]]
+    assert len(runs) == 4
+    assert lines == ["left out far: engine.gradient_rule: upgrad needs quadprog: pip install quadprog"]
+    with pytest.raises(UserError, match=r"^left out far: "):
+        leave_out_missing(table, [run for run in plan() if run.row.name == "far"])
+    with pytest.raises(UserError, match="mmpareto does not take"):
+        leave_out_missing(table, plan("engine.gradient_rule={name: mmpareto, options: {gama: 1}}")[2:])
 
 
 def test_table_3_has_the_papers_seven_settings(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from samsod.evaluation.tables.comparison import Comparison
 from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
-from samsod.experiments.summary import make_table, measured_row, other_maps, table_rows
+from samsod.experiments.summary import make_table, measured_row, other_maps, step_times, table_rows
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
@@ -27,6 +28,21 @@ def test_mean_and_sample_deviation_over_seeds(plan: Plan) -> None:
     assert row.spread["pairs"]["MAE"] == 0 and row.scores["pairs"]["images"] == 12
     alone = measured_row("plain one", runs[:1])
     assert alone.scores["pairs"]["S"] == 0.5 and not alone.spread
+
+
+def test_the_cost_of_a_step_is_the_median_over_the_log_without_start_and_waiting(plan: Plan) -> None:
+    runs = plan(seeds=(0, 1))[::2]
+    speeds = {0: [(1.0, 0.0), (8.0, 0.5), (4.0, 0.0)], 1: [(2.0, 0.0)]}
+    for run in runs:
+        leave_results(run, {"pairs": {"S": 0.5, "MAE": 0.1, "images": 12}})
+        rows = [{"loss": 1.0, "images_per_second": ips, "data_wait": wait} for ips, wait in speeds[run.config.seed]]
+        lines = [json.dumps(row) for row in (*rows, {"step": 3, "validation": {}})]
+        (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    assert step_times(runs[0]) == [250, 1000] and step_times(runs[1]) == [2000]  # batches of four
+    row = measured_row("plain one", runs, step_cost=True)
+    assert row.cost == {"step_ms": 1000}
+    assert "step (ms)" in Comparison([row]).text() and "1000.0" in Comparison([row]).text()
+    assert measured_row("plain one", runs).cost == {}
 
 
 @pytest.fixture

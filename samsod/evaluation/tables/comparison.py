@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, text_table, with_arrow
 
 COSTS = {"params_M": "params (M)", "flops_G": "FLOPs (G)", "fps": "FPS", "memory_GiB": "memory (GiB)"}
+COSTS |= {"step_ms": "step (ms)"}
 """Headings of the usual costs, in order; others go by their own names, after these."""
 
 REPORTED_DIGITS = 3

@@ -1,5 +1,5 @@
 """The gradient rules, a small file each; importing the package fills the registry."""
 
-from samsod.surgery.rules import pcgrad, sum
+from samsod.surgery.rules import mean, mgda, mmpareto, ogm, pcgrad, sum, torchjd_rules
 
-__all__ = ["pcgrad", "sum"]
+__all__ = ["mean", "mgda", "mmpareto", "ogm", "pcgrad", "sum", "torchjd_rules"]

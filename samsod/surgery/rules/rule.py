@@ -7,13 +7,14 @@ A rule is an object, one instance for each parameter group. One of your own is a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
 from samsod.config import RuleConfig
 from samsod.registry import RULES
+from samsod.surgery.scores import Score
 from samsod.utils.errors import UserError
 
 
@@ -27,16 +28,23 @@ class RuleContext:
         losses: The losses whose gradients the rows are, in row order: name -> value, 0-dimensional on the device, the
             mean over the micro-batches and the ranks.
         seed: The run's seed; what is drawn from it, step and group is the same on every rank and after a resume.
+        scores: The score of every stream, those without a row here too: name -> value, as `losses`; empty unless the
+            rule has a `score`.
     """
 
     step: int
     group: str
     losses: Mapping[str, Tensor]
     seed: int = 0
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Rule(Protocol):
-    """What a registered rule offers."""
+    """What a registered rule offers.
+
+    It may have two attributes beside: `non_conflicting`, True when the merged gradient never has a negative dot product
+    with any row; and `score`, a `samsod.surgery.scores.Score`, when it wants the streams' scores in its context.
+    """
 
     def weights(self, gram: Tensor, context: RuleContext) -> Tensor:
         """Weights of the rows, `[m]`: the merged gradient is `weights @ rows`.
@@ -60,7 +68,15 @@ class Rule(Protocol):
 
 
 class StatelessRule:
-    """A rule that remembers nothing."""
+    """A rule that remembers nothing.
+
+    Attributes:
+        non_conflicting: Whether the merged gradient never has a negative dot product with a row.
+        score: What is measured of every stream for the context; None for nothing.
+    """
+
+    non_conflicting: ClassVar[bool] = False
+    score: Score | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing."""
@@ -70,11 +86,16 @@ class StatelessRule:
         """Does nothing."""
 
 
+class MissingPackage(UserError):
+    """A package that a rule needs is not installed."""
+
+
 def build_rule(config: RuleConfig) -> Rule:
     """A new instance of the configured rule.
 
     Raises:
         UserError: No rule of that name is registered, or it does not take these options.
+        MissingPackage: A package it needs is missing.
     """
     try:
         rule: Rule = RULES.get(config.name)(**config.options)
@@ -82,4 +103,8 @@ def build_rule(config: RuleConfig) -> Rule:
         raise UserError(
             f"engine.gradient_rule.options: {config.name} does not take {config.options}: {error}"
         ) from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"engine.gradient_rule.options: {config.name}: {error}") from None
     return rule
