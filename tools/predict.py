@@ -19,7 +19,7 @@ def parser() -> OneLineParser:
     made.add_argument("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
     made.add_argument("--overlays", action="store_true", help="also the maps laid in red over the images")
     made.add_argument("--allow-missing", action="store_true", help="predict from the modalities an image has")
-    made.add_argument("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
+    made.add_argument("--sizes", choices=["equal", "any"], help="any: images of a scene may differ in size")
     made.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
     made.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
