@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,11 +177,14 @@ def test_optional_rows_are_left_out_when_a_package_is_missing(
     (tmp_path / "far.yaml").write_text("_base_: base.yaml\nengine: {gradient_rule: {name: upgrad}}\n")
     with table_file.open("a") as file:
         file.write("  - {name: far, label: far one, config: far.yaml, optional: true}\n")
-    monkeypatch.setattr("samsod.surgery.rules.torchjd_rules._imports", lambda package: package != "quadprog")
+    for package in ("qpsolvers", "quadprog"):
+        monkeypatch.setitem(sys.modules, package, None)
     table, runs, lines = leave_out_missing(read_table(table_file), plan(seeds=(0, 1)))
     assert [row.name for row in table.rows] == ["plain", "split"] == [run.row.name for run in runs[:2]]
     assert len(runs) == 4
-    assert lines == ["left out far: engine.gradient_rule: upgrad needs quadprog: pip install quadprog"]
+    assert lines == [
+        "left out far: engine.gradient_rule: upgrad needs qpsolvers and quadprog: pip install qpsolvers quadprog"
+    ]
     with pytest.raises(UserError, match=r"^left out far: "):
         leave_out_missing(table, [run for run in plan() if run.row.name == "far"])
     with pytest.raises(UserError, match="mmpareto does not take"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +119,8 @@ def test_the_others_remember_nothing(name: str) -> None:
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     """As if the packages were not installed."""
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.partition(".")[0] in packages:
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    monkeypatch.setattr("importlib.import_module", missing)
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, None)
 
 
 @pytest.mark.parametrize(
