@@ -17,7 +17,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["samsod", "samsod.*"]),
-    package_data={"samsod": ["py.typed", "evaluation/tables/reported.json"]},
+    package_data={"samsod": ["py.typed", "evaluation/tables/reported.json", "prediction/page/page.html"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.5.1",

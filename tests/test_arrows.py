@@ -22,6 +22,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 BETWEEN_SIBLINGS = {
     ("surgery", "samsod.modeling.parameter_groups"): "which losses reach which parameters is what it works with",
     ("prediction", "samsod.engine.checkpoint"): "a checkpoint is what it predicts with",
+    ("prediction", "samsod.evaluation.contact_sheet"): "pictures side by side are a row of such a sheet",
     ("drawing", "samsod.benchmarks.cost"): "a run's page shows what its model costs",
 }
 """What a room imports from another on its own level, and why."""

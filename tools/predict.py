@@ -1,33 +1,39 @@
-"""Predicts images without masks: `python tools/predict.py --checkpoint FILE --rgb DIR --thermal DIR --output DIR`."""
+"""Predicts images or videos without masks: `python tools/predict.py --checkpoint K --rgb DIR ... --output DIR`."""
 
+import argparse
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
 from samsod.config.command_line import OneLineParser, named_options, natural, positive
 from samsod.utils.errors import UserError, run_main
+from samsod.utils.files import expanded
 
 WHERE = """Each modality of the model has an option of its name (--rgb, --thermal, ...): a folder, a list file (.txt,
-one image a line) or one image. Files pair by name without ending. What is finished in DIR is not predicted again."""
+one image a line), one image, a pattern (frames/%%04d.png), or a video. Files pair by name without ending, those of
+patterns by number, frames by index. What is finished in DIR is not predicted again; a --video is begun again."""
 
 
 def parser() -> OneLineParser:
     """The options that do not depend on the checkpoint."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".", epilog=WHERE, allow_abbrev=False)
-    made.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
-    made.add_argument("--output", required=True, metavar="DIR", type=Path, help="maps go to DIR/maps/STEM.png")
-    made.add_argument("--weights", metavar="FILE", help="the SAM2 file it was trained on, if not where it was then")
-    made.add_argument("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
-    made.add_argument("--overlays", action="store_true", help="also the maps laid in red over the images")
-    made.add_argument("--allow-missing", action="store_true", help="predict from the modalities an image has")
-    made.add_argument("--sizes", choices=["equal", "any"], help="any: images of a scene may differ in size")
-    made.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
-    made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
-    made.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
-    made.add_argument(
-        "--batch-size", type=positive, metavar="N", help="images at once; else as in the training's tests"
-    )
-    made.add_argument("--threads", type=natural, default=2, metavar="N", help="so many read and so many write (2)")
-    made.add_argument("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
+    add = made.add_argument
+    add("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
+    add("--output", required=True, metavar="DIR", type=Path, help="maps go to DIR/maps/STEM.png")
+    add("--weights", metavar="FILE", help="the SAM2 file it was trained on, if not where it was then")
+    add("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
+    add("--overlays", action="store_true", help="also the maps laid in red over the images")
+    add("--side-by-side", action="store_true", help="also pictures of each modality, the map and the overlay in a row")
+    add("--video", metavar="FILE", help="also a video, .mp4, .avi, .mkv or .webm, made when all maps are there")
+    add("--video-of", default="overlays", choices=["overlays", "side-by-side"], help="what it shows (overlays)")
+    add("--fps", type=rate, metavar="N", help="its frames a second; else those of the first video, or 25")
+    add("--allow-missing", action="store_true", help="predict from the modalities an image has")
+    add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
+    add("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
+    add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
+    add("--batch-size", type=positive, metavar="N", help="images at once; else as in the training's tests")
+    add("--threads", type=natural, default=2, metavar="N", help="so many read and so many write (2)")
+    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     return made
 
 
@@ -38,22 +44,43 @@ def main() -> None:
     threshold = _threshold(args.masks)
     from samsod.engine.launch import launch
     from samsod.prediction.files import predict_files
+    from samsod.prediction.film import Film, write_film
     from samsod.prediction.folder import LEFT_OUT, PredictionFolder
     from samsod.prediction.predictor import Predictor
+    from samsod.prediction.scene_pictures import OVERLAYS, SIDE_BY_SIDE
     from samsod.utils import distributed
 
+    film = Film(expanded(args.video), args.video_of.replace("-", "_"), args.fps) if args.video else None
+    if film:
+        film.check()
+    pictures = [OVERLAYS] * args.overlays + [SIDE_BY_SIDE] * args.side_by_side
     with launch(Config(imports=args.imports, engine=EngineConfig(device=args.device))) as device:
         predictor = Predictor.from_checkpoint(
             args.checkpoint, str(device), args.precision, args.weights, args.allow_missing, args.sizes
         )
         predictor.batch_size = args.batch_size or predictor.batch_size
-        folder = PredictionFolder(args.output, threshold, args.overlays)
+        folder = PredictionFolder(args.output, threshold, pictures)
         done = predict_files(predictor, args.checkpoint, sources, folder, args.threads, args.skip_bad)
-        if distributed.is_main():
-            before = f", {done.there} were there before" if done.there else ""
-            print(f"{done.predicted} images predicted{before}; they are in {args.output}")
-            if done.left_out:
-                print(f"left out, as {args.output / LEFT_OUT} lists:", *done.left_out, sep="\n  ")
+        is_main = distributed.is_main()
+    if is_main:
+        before = f", {done.there} were there before" if done.there else ""
+        print(f"{done.predicted} images predicted{before}; they are in {args.output}", flush=True)
+        if done.left_out:
+            print(f"left out, as {args.output / LEFT_OUT} lists:", *done.left_out, sep="\n  ", flush=True)
+        if film:  # after the other ranks are gone, who would wait for it in vain
+            count = write_film(film, predictor, sources, folder, args.threads)
+            print(f"{count} frames filmed; they are in {film.path}")
+
+
+def rate(text: str) -> float:
+    """An argument that must be a number of frames a second."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, at most 1000, found {text!r}")
+    return value
 
 
 def _threshold(text: str | None) -> float | str | None:

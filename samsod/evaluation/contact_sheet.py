@@ -9,49 +9,53 @@ import numpy as np
 from samsod.data.decoding.images import cv2
 
 CELL_HEIGHT = 128
-NARROWEST, WIDEST = 96, 512
-"""Pixels of a column; images of other shapes lie in the middle of it."""
+NARROWEST, WIDEST = 0.75, 4
+"""Width of a column as a multiple of its height; images of other shapes lie in the middle of it."""
 GAP = 6
 MARGIN = 26
 INK, PAPER, BLANK = (40, 40, 40), (255, 255, 255), (232, 232, 232)
 
 
-def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray | None]]], titles: Sequence[str]) -> np.ndarray:
+def contact_sheet(
+    rows: Sequence[tuple[str, Sequence[np.ndarray | None]]], titles: Sequence[str], height: int = CELL_HEIGHT
+) -> np.ndarray:
     """Images in rows under column titles, the row's name below its first image.
 
     Args:
         rows: Name and images of each row; `[H,W,3]` RGB or `[H,W]` grey, uint8; None leaves a blank cell.
         titles: Titles of the columns.
+        height: Pixels of a row.
 
     Returns:
         The sheet, uint8 `[h,w,3]` RGB.
     """
-    widths = [max(_cell_width(images) for _, images in rows)] * len(titles)
+    widths = [max(_cell_width(images, height) for _, images in rows)] * len(titles)
     heading = _strip([(title, width) for title, width in zip(titles, widths, strict=True)])
     bands = [heading]
     for name, images in rows:
-        cells = [_cell(image, width) for image, width in zip(images, widths, strict=True)]
+        cells = [fitted(image, width, height) for image, width in zip(images, widths, strict=True)]
         bands += [_beside(cells), _strip([(name, sum(widths) + GAP * (len(widths) - 1))], small=True)]
     sheet = np.concatenate(bands, axis=0)
     return cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=PAPER)
 
 
-def _cell_width(images: Sequence[np.ndarray | None]) -> int:
-    height, width = next(image for image in images if image is not None).shape[:2]
-    return min(max(NARROWEST, round(width * CELL_HEIGHT / height)), WIDEST)
-
-
-def _cell(image: np.ndarray | None, width: int) -> np.ndarray:
+def fitted(image: np.ndarray | None, width: int, height: int) -> np.ndarray:
+    """An image as large as it can be in the middle of a cell, uint8 `[height,width,3]`; None leaves it blank."""
     if image is None:
-        return np.full((CELL_HEIGHT, width, 3), BLANK, np.uint8)
+        return np.full((height, width, 3), BLANK, np.uint8)
     coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
-    scale = min(width / image.shape[1], CELL_HEIGHT / image.shape[0])
+    scale = min(width / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(coloured, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    down, right = CELL_HEIGHT - size[1], width - size[0]
+    down, right = height - size[1], width - size[0]
     return cv2.copyMakeBorder(
         small, down // 2, down - down // 2, right // 2, right - right // 2, cv2.BORDER_CONSTANT, value=BLANK
     )
+
+
+def _cell_width(images: Sequence[np.ndarray | None], cell_height: int) -> int:
+    height, width = next(image for image in images if image is not None).shape[:2]
+    return min(max(round(NARROWEST * cell_height), round(width * cell_height / height)), WIDEST * cell_height)
 
 
 def _beside(cells: Sequence[np.ndarray]) -> np.ndarray:

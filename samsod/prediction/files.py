@@ -1,23 +1,25 @@
-"""Prediction of many files: read, predicted and written at the same time, each once over the ranks."""
+"""Prediction of many files or of videos: read, predicted and written at the same time, each once over the ranks."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from samsod.data.pair_images import read_pictures
 from samsod.data.pictures import to_saliency
 from samsod.modeling.samsod import FINAL, Maps, check_finite
 from samsod.prediction.folder import PredictionFolder
+from samsod.prediction.items import Item, Items
 from samsod.prediction.predictor import Predictor, Scene
-from samsod.prediction.scenes import SceneFiles, find_scenes
+from samsod.prediction.scene_pictures import SIDE_BY_SIDE, read_look
+from samsod.prediction.scenes import find_items
 from samsod.utils import distributed
-from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, locked
+from samsod.utils.errors import UserError, shown
+from samsod.utils.files import check_writable, expanded, locked
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads
+from samsod.utils.threads import in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest
 
 
@@ -30,7 +32,7 @@ class Summary(NamedTuple):
 
 
 class _Predicted(NamedTuple):
-    files: SceneFiles
+    item: Item
     maps: Maps
     shape: tuple[int, int]
 
@@ -45,12 +47,13 @@ def predict_files(
 ) -> Summary:
     """Predicts files into a folder, which is held meanwhile; what an earlier run finished there stays.
 
-    Under torchrun every rank predicts its share. No more than a few batches are in memory.
+    Under torchrun every rank predicts its share. No more than a few batches are in memory. What is unusual about the
+    files is said on stderr.
 
     Args:
         predictor: The model.
         checkpoint: Its file or folder: maps of another do not mix with its own.
-        sources: By modality where the images are; see `find_scenes`.
+        sources: By modality where the images are; see `find_items`.
         folder: Where everything goes.
         threads: How many read, and how many write, beside the network; 0: neither, all in this thread.
         skip_bad: Leave out files that cannot be read or lack a partner, instead of stopping at the first.
@@ -61,70 +64,94 @@ def predict_files(
         OSError: A file cannot be written.
     """
     check_writable(folder.path)
-    found = find_scenes(sources, predictor.modalities, predictor.allow_missing)
-    if found.unmatched and not skip_bad:
-        raise UserError(*found.unmatched)
-    if not found.scenes:
-        raise UserError(*found.unmatched, "nothing to predict: no image has all its partners")
+    items = find_items(sources, predictor.modalities, predictor.allow_missing)
+    if items.unmatched and not skip_bad:
+        raise UserError(*items.unmatched)
+    if next(items.stems(), None) is None:
+        raise UserError(*items.unmatched, "nothing to predict: no image has all its partners")
+    for note in items.notes if distributed.is_main() else ():
+        print(f"note: {shown(note)}", file=sys.stderr, flush=True)
     settings = {
         "checkpoint": weights_digest(checkpoint),
         "precision": predictor.precision,
-        "sources": {name: str(Path(place).expanduser().resolve()) for name, place in sources.items()},
+        "sources": {name: str(expanded(place).resolve()) for name, place in sources.items()},
     }
     with ExitStack() as held:
         distributed.on_main(lambda: held.enter_context(locked(folder.path)))
         distributed.on_main(lambda: folder.prepare(settings))
-        shares = distributed.agreed(lambda: _share(predictor, found.scenes, folder, threads, skip_bad))
-        left_out = [*found.unmatched, *(fault for share in shares for fault in share.left_out)]
+        shares = distributed.agreed(lambda: predict_share(predictor, items, folder, threads, skip_bad))
+        left_out = [*items.unmatched, *(fault for share in shares for fault in share.left_out)]
         distributed.on_main(lambda: folder.list_left_out(left_out))
     return Summary(sum(share.predicted for share in shares), sum(share.there for share in shares), left_out)
 
 
-def _share(
-    predictor: Predictor, scenes: list[SceneFiles], folder: PredictionFolder, threads: int, skip_bad: bool
+def predict_share(
+    predictor: Predictor, items: Items, folder: PredictionFolder, threads: int, skip_bad: bool
 ) -> Summary:
-    mine = scenes[distributed.rank() :: distributed.world_size()]
-    waiting = [scene for scene in mine if not folder.is_whole(scene.stem)]
+    """Predicts this rank's share of the items into a folder that is prepared; see `predict_files`."""
+    rank, ranks = distributed.rank(), distributed.world_size()
+    there = 0
     left_out: list[str] = []
 
-    def read(files: SceneFiles) -> tuple[SceneFiles, Scene | UserError]:
+    def is_wanted(index: int, stem: str) -> bool:
+        nonlocal there
+        mine = index % ranks == rank
+        whole = mine and folder.is_whole(stem)
+        there += whole
+        return mine and not whole
+
+    def read(item: Item) -> tuple[Item, Scene | UserError]:
         try:
-            return files, predictor.read(files.images)
+            return item, _read(predictor, item)
         except UserError as error:
             if not skip_bad:
                 raise
-            return files, error
+            return item, error
 
     def write(done: _Predicted) -> None:
         saliency = to_saliency(done.maps[FINAL], done.shape, predictor.config.test)
-        name, path = next(iter(done.files.images.items()))
-        picture = read_pictures({name: path}, predictor.config.data)[name] if folder.overlays else None
-        folder.save(done.files.stem, saliency, picture)
+        whole = SIDE_BY_SIDE in folder.pictures
+        look = read_look(done.item, items.modalities, predictor.config.data, whole) if folder.pictures else None
+        folder.save(done.item.stem, saliency, look)
 
+    total = sum(is_wanted(index, stem) for index, stem in enumerate(items.stems()))
+    there = 0
     with ExitStack() as open_generators:
 
         def opened(generator: Generator) -> Generator:
             return open_generators.enter_context(closing(generator))
 
+        waiting = opened(taken_ahead(items.read(is_wanted), threads, "decoding"))
         scenes_read = opened(in_threads(read, waiting, threads, "reading"))
         predicted = opened(_predict(predictor, scenes_read, left_out))
         written = opened(in_threads(write, predicted, threads, "writing"))
-        count = sum(1 for _ in progress(written, len(waiting), "predicting"))
-    return Summary(count, len(mine) - len(waiting), left_out)
+        count = sum(1 for _ in progress(written, total, "predicting"))
+    return Summary(count, there, left_out)
+
+
+def _read(predictor: Predictor, item: Item) -> Scene:
+    if item.faults:
+        raise UserError(*item.faults)
+    try:
+        return predictor.read(item.images)
+    except UserError as error:
+        if item.are_files:
+            raise
+        raise UserError(*(f"{item.called}: {fault}" for fault in error.args)) from None
 
 
 def _predict(
-    predictor: Predictor, scenes: Iterable[tuple[SceneFiles, Scene | UserError]], left_out: list[str]
+    predictor: Predictor, scenes: Iterable[tuple[Item, Scene | UserError]], left_out: list[str]
 ) -> Generator[_Predicted, None, None]:
-    batch: list[tuple[SceneFiles, Scene]] = []
-    for files, scene in scenes:
+    batch: list[tuple[Item, Scene]] = []
+    for item, scene in scenes:
         if isinstance(scene, UserError):
             left_out += scene.args
             continue
         if batch and list(batch[0][1].images) != list(scene.images):
             yield from _infer(predictor, batch)
             batch = []
-        batch.append((files, scene))
+        batch.append((item, scene))
         if len(batch) >= predictor.batch_size:
             yield from _infer(predictor, batch)
             batch = []
@@ -132,8 +159,8 @@ def _predict(
         yield from _infer(predictor, batch)
 
 
-def _infer(predictor: Predictor, batch: list[tuple[SceneFiles, Scene]]) -> Iterator[_Predicted]:
+def _infer(predictor: Predictor, batch: list[tuple[Item, Scene]]) -> Iterator[_Predicted]:
     logits = predictor.infer([scene for _, scene in batch])
-    for (files, scene), maps in zip(batch, logits, strict=True):
-        check_finite(maps, str(next(iter(files.images.values()))))
-        yield _Predicted(files, maps, scene.shape)
+    for (item, scene), maps in zip(batch, logits, strict=True):
+        check_finite(maps, item.called)
+        yield _Predicted(item, maps, scene.shape)

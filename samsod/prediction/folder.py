@@ -1,16 +1,18 @@
-"""What a prediction of many files leaves: maps, masks and overlays by stem, and what they were made with."""
+"""What a prediction of many files leaves: maps, masks and pictures by stem, and what they were made with."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from samsod.data.decoding.images import Bytes, read_saliency
 from samsod.data.pictures import Floats, is_whole_png, quantised, write_png
-from samsod.prediction.result import mask_of, overlay_of
+from samsod.prediction.result import mask_of
+from samsod.prediction.scene_pictures import PICTURES, Look
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_writable, write_text
 
@@ -19,7 +21,7 @@ LEFT_OUT = "left_out.txt"
 
 
 class PredictionFolder:
-    """The output folder: `maps/`, and if wanted `masks/` and `overlays/`, one PNG for each stem in each.
+    """The output folder: `maps/`, and if wanted `masks/` and pictures to look at, one PNG for each stem in each.
 
     Each file is whole or absent, so that a run that was cut off goes on with what is not there; `prediction.json` holds
     what must be the same for that.
@@ -27,15 +29,15 @@ class PredictionFolder:
     Args:
         path: The folder.
         threshold: That of the masks, see `mask_of`; None: no masks.
-        overlays: Whether overlays are written.
+        pictures: Which of `PICTURES` are written, each into the folder of its name.
     """
 
-    def __init__(self, path: Path, threshold: float | str | None = None, overlays: bool = False) -> None:
+    def __init__(self, path: Path, threshold: float | str | None = None, pictures: Collection[str] = ()) -> None:
         self.path = path
         self.threshold = threshold
-        self.overlays = overlays
-        kinds = {"maps": True, "masks": threshold is not None, "overlays": overlays}
-        self._folders = [path / kind for kind, wanted in kinds.items() if wanted]
+        self.pictures = [kind for kind in PICTURES if kind in pictures]
+        masks = [] if threshold is None else ["masks"]
+        self._folders = [path / kind for kind in ("maps", *masks, *self.pictures)]
 
     def prepare(self, settings: Mapping[str, Any]) -> None:
         """Makes the folders and records the settings; by one rank, before any writes.
@@ -68,8 +70,20 @@ class PredictionFolder:
         """Whether all that is wanted of an image is there."""
         return all(is_whole_png(folder / f"{stem}.png") for folder in self._folders)
 
-    def save(self, stem: str, saliency: Floats, picture: np.ndarray | None) -> None:
-        """Writes what is wanted of an image; `picture` is what the overlay is laid over.
+    def has_map(self, stem: str) -> bool:
+        """Whether an image's map is there."""
+        return is_whole_png(self.path / "maps" / f"{stem}.png")
+
+    def read_map(self, stem: str) -> Bytes:
+        """An image's map, uint8 `[H,W]`.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        return read_saliency(self.path / "maps" / f"{stem}.png")
+
+    def save(self, stem: str, saliency: Floats, look: Look | None) -> None:
+        """Writes what is wanted of an image; `look` is what pictures show, if there are to be any.
 
         Raises:
             OSError: It cannot be written; the error names the file.
@@ -78,8 +92,9 @@ class PredictionFolder:
         if self.threshold is not None:
             mask = mask_of(saliency, self.threshold).astype(np.uint8) * 255
             write_png(self.path / "masks" / f"{stem}.png", mask)
-        if picture is not None:
-            write_png(self.path / "overlays" / f"{stem}.png", overlay_of(saliency, picture))
+        for kind in self.pictures:
+            assert look is not None
+            write_png(self.path / kind / f"{stem}.png", PICTURES[kind](look, saliency))
 
     def list_left_out(self, faults: list[str]) -> None:
         """Writes which images were left out and why, a line each; no file when there are none."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import repeat
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -38,3 +40,20 @@ def in_threads(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def taken_ahead(items: Iterable[Item], threads: int, name: str) -> Generator[Item, None, None]:
+    """The same items, taken one after the other by a thread, a few ahead of what was yielded; 0: by this thread.
+
+    Args:
+        items: What is taken.
+        threads: 0, or any other number for one thread.
+        name: What the thread is called.
+    """
+    end = object()
+    iterator = iter(items)
+    with closing(in_threads(lambda _: next(iterator, end), repeat(None), min(1, threads), name)) as taken:
+        for item in taken:
+            if item is end:
+                return
+            yield item  # type: ignore[misc]

@@ -35,7 +35,7 @@ def test_images_of_several_shapes_keep_their_proportions() -> None:
 def test_extreme_shapes_fit_on_a_sheet(tmp_path: Path) -> None:
     images = [np.zeros(shape, np.uint8) for shape in ((1, 5000), (5000, 1), (1, 1))]
     sheet = contact_sheet([("a", [image]) for image in images], ("x",))
-    assert sheet.shape[1] == WIDEST + 2 * GAP
+    assert sheet.shape[1] == WIDEST * CELL_HEIGHT + 2 * GAP
     write_png(tmp_path / "a.png", sheet)
 
 
@@ -47,7 +47,7 @@ def test_long_names_are_cut_not_overflowing() -> None:
 @pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (1, 1)])
 def test_any_shape_fits_into_a_cell(shape: tuple[int, int]) -> None:
     sheet = contact_sheet([("a", [np.zeros(shape, np.uint8), None]), ("b", [np.zeros((40, 50), np.uint8)] * 2)], "xy")
-    assert sheet.shape[1] <= 2 * WIDEST + 3 * GAP and (sheet == 0).any()
+    assert sheet.shape[1] <= 2 * WIDEST * CELL_HEIGHT + 3 * GAP and (sheet == 0).any()
 
 
 def test_names_of_any_letters_are_written() -> None:

@@ -22,7 +22,7 @@ from tests.ranks import run_ranks
 
 
 def predict(path: Path, sources: dict[str, Any], output: Path, missing: bool = False, **settings: Any) -> Summary:
-    options = {key: settings.pop(key) for key in ("threshold", "overlays") if key in settings}
+    options = {key: settings.pop(key) for key in ("threshold", "pictures") if key in settings}
     predictor = Predictor.from_checkpoint(path, "cpu", allow_missing=missing)
     named = {name: str(place) for name, place in sources.items()}
     return predict_files(predictor, path, named, PredictionFolder(output, **options), **settings)
@@ -42,7 +42,7 @@ def test_maps_are_those_of_test_net(config: Config, save: Save, tmp_path: Path, 
     config.test = replace(config.test, batch_size=5, contact_sheet=0)
     path, out = save(config), tmp_path / "out"
     run_test(config, torch.device("cpu"), str(path), tmp_path / "test")
-    done = predict(path, sources_of(config), out, threads=threads, threshold="adaptive", overlays=True)
+    done = predict(path, sources_of(config), out, threads=threads, threshold="adaptive", pictures=["overlays"])
     assert done == (12, 0, [])
     expected = [f"{index:03d}.png" for index in range(12)]
     assert names(out / "maps") == names(out / "masks") == names(out / "overlays") == expected
@@ -82,7 +82,7 @@ def test_a_run_goes_on_where_it_was_cut_off(config: Config, save: Save, tmp_path
     for name in names(out / "maps"):
         assert (out / "maps" / name).read_bytes() == (tmp_path / "whole" / "maps" / name).read_bytes()
     # Overlays are added later, with their maps.
-    assert predict(path, sources_of(config), out, overlays=True) == (6, 0, [])
+    assert predict(path, sources_of(config), out, pictures=["overlays"]) == (6, 0, [])
 
 
 def test_other_maps_do_not_mix_in(config: Config, save: Save, tmp_path: Path) -> None:
