@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,10 @@ def test_a_truth_that_is_no_mask_is_named(tmp_path: Path) -> None:
 
 def alive_in(session: int) -> list[str]:
     """The processes of a session that have not ended."""
-    stats = [stat.read_text() for stat in Path("/proc").glob("[0-9]*/stat") if stat.exists()]
+    stats = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            stats.append(stat.read_text())
     return [stat for stat in stats if int(stat.rpartition(")")[2].split()[3]) == session and ") Z " not in stat]
 
 

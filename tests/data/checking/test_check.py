@@ -151,6 +151,7 @@ def test_scribbles(tmp_path: Path, make_set: MakeSet, write_image: Write) -> Non
 def test_processes_change_nothing_and_end(tmp_path: Path, make_set: MakeSet) -> None:
     make_set(tmp_path / "VT821", [f"{number:02}" for number in range(20)])
     (tmp_path / "VT821" / "T" / "07.png").write_bytes(b"")
+    others = set(multiprocessing.active_children())
     (one,) = recognise(tmp_path).sets
     pairs, thermal = one.whole.pairs, {"rgb": ModalityConfig(), "thermal": ModalityConfig()}
     alone = list(inspect_pairs(pairs, thermal, 1))
@@ -159,7 +160,7 @@ def test_processes_change_nothing_and_end(tmp_path: Path, make_set: MakeSet) -> 
     stopped = inspect_pairs(pairs, thermal, 2)
     next(iter(stopped))
     stopped.close()  # type: ignore[attr-defined]
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 def names(found: Recognised) -> list[str]:
