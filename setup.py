@@ -35,7 +35,14 @@ setup(
         "tensorboard": ["tensorboard>=2.15"],
         "weights": ["safetensors>=0.4"],
         "rules": ["torchjd>=0.18"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "torchjd>=0.18", "matplotlib>=3.8", "tensorboard>=2.15", "safetensors>=0.4"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "torchjd>=0.18",
+            "matplotlib>=3.8",
+            "tensorboard>=2.15",
+            "safetensors>=0.4",
+        ],
         "lint": ["ruff", "mypy", "types-PyYAML"],
     },
 )
