@@ -116,6 +116,8 @@ def test(
     named_rows(reported, [found.name for found in sets])
     model = load_model(config, content, checkpoint)
     remarks = [*model.remarks, *remarks, *check_settings(content, config, allowed, checkpoint)]
+    if config.test.shift:
+        remarks.append(f"note: test.shift moves all images but the reference's by {config.test.shift} pixels")
     with ExitStack() as held:
         distributed.on_main(lambda: held.enter_context(locked(output)))
         log = RunLog(output)

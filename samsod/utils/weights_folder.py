@@ -58,6 +58,7 @@ def write_weights_folder(folder: Path, content: Mapping[str, Any], card: str) ->
     from safetensors.torch import save
 
     check_free(folder)
+    folder = folder.resolve()  # a link, or the folder one is in, has no name of its own to rename to
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in sorted(content[TENSORS].items())}
     described = {key: value for key, value in content.items() if key != TENSORS}
     described[DIGEST] = digest_of_tensors(tensors)

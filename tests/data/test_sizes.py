@@ -159,8 +159,12 @@ def test_a_check_notes_them_or_finds_fault(unequal: Path, write_image: Write) ->
     assert [fault.partition(" has ")[0] for fault in faults] == [str(unequal / "T" / f"{stem}.png") for stem in "ab"]
     assert notes == []
     faults, notes = check(sizes="any")
-    assert faults == [] and notes == ["pairs of images that differ in size, each resized on its own (2): a, b"]
+    said = "pairs of images that differ in size, 2 of them in proportions too, each resized on its own (2): a, b"
+    assert faults == [] and notes == [said]
+    for stem, shape in (("a", (75, 100)), ("b", (300, 400)), ("c", (113, 150))):
+        write_image(unequal / "T" / f"{stem}.png", np.zeros(shape, np.uint8))
+    assert check(sizes="any")[1] == ["pairs of images that differ in size, each resized on its own (3): a, b, c"]
     write_image(unequal / "GT" / "b.png", np.zeros((64, 64), np.uint8))
     faults, notes = check(sizes="any")
     assert faults == [f"{unequal / 'GT' / 'b.png'} has 64x64 pixels, but {unequal / 'RGB' / 'b.jpg'} has 200x150"]
-    assert "size, each resized on its own (1): a" in notes[0]
+    assert notes[0] == "pairs of images that differ in size, each resized on its own (2): a, c"

@@ -45,6 +45,17 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_link_and_the_folder_one_is_in_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and len(list((tmp_path / "there").iterdir())) == 3
+    monkeypatch.chdir(tmp_path / "here")
+    write(Path())
+    assert len(list((tmp_path / "here").iterdir())) == 3
+
+
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     folder = write(tmp_path / "k")
     before = weights_digest(folder)

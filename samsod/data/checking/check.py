@@ -74,7 +74,10 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
         yield f"files with an orientation tag, which is not obeyed ({len(tagged)}): {some_of(tagged, 1)}"
     unequal = [fact.stem for fact in facts if fact.sizes_differ and not fact.faults]
     if unequal:
-        yield f"pairs of images that differ in size, each resized on its own ({len(unequal)}): {some_of(unequal)}"
+        stretched = sum(fact.stretched for fact in facts if fact.stem in unequal)
+        more = f", {stretched} of them in proportions too" if stretched else ""
+        said = f"pairs of images that differ in size{more}, each resized on its own"
+        yield f"{said} ({len(unequal)}): {some_of(unequal)}"
     empty, stray = ([fact.stem for fact in facts if getattr(fact, flag)] for flag in ("empty", "stray"))
     if empty:
         yield f"pairs without any foreground ({len(empty)}): {some_of(empty)}"

@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -40,6 +40,7 @@ class PairFacts(NamedTuple):
         faults: One line for every reason why it cannot be used, each naming a file.
         unreadable: How many of its files cannot be read.
         sizes_differ: Whether its files differ in size.
+        stretched: Whether they differ in proportions too, by more than a hundredth.
         size: Width and height of the reference image; None when it cannot be read.
         formats: The files' formats by their endings, by modality and map.
         kinds: Bits and channels, such as `16 bit`, of the images that can be read, by modality; photographs left out.
@@ -54,6 +55,7 @@ class PairFacts(NamedTuple):
     faults: tuple[str, ...]
     unreadable: int
     sizes_differ: bool
+    stretched: bool
     size: tuple[int, int] | None
     formats: dict[str, str]
     kinds: dict[str, str]
@@ -86,6 +88,7 @@ def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig], sizes: Si
         tuple(faults),
         unreadable,
         len(shapes) > 1,
+        _differ_in_proportions(shapes),
         None if reference is None else (reference.shape[1], reference.shape[0]),
         {name: _format(path) for name, path in pair.files.items()},
         {name: _kind(decode_stored(pair.images[name])[0]) for name in stored},
@@ -194,6 +197,11 @@ def _attempt(read: Callable[[Path], Read], path: Path, faults: list[str]) -> Rea
     except UserError as error:
         faults.append(str(error))
         return None
+
+
+def _differ_in_proportions(shapes: Iterable[tuple[int, ...]]) -> bool:
+    proportions = [width / height for height, width in shapes]
+    return bool(proportions) and max(proportions) > 1.01 * min(proportions)
 
 
 def _format(path: Path) -> str:
