@@ -14,10 +14,11 @@ def parser() -> OneLineParser:
     """The options."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
     add = made.add_argument
-    add("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
+    add("--checkpoint", required=True, metavar="FILE", help="of tools/train_net.py, or a shared folder")
     add("--weights", metavar="FILE", help="the SAM2 file it was trained on, if not where it was then")
     add("--examples", metavar="DIR", type=Path, help="offer pairs of this folder: one with RGB, T, ... in it")
     add("--allow-missing", action="store_true", help="predict from the modalities that are given")
+    add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
     add("--host", default=LOCAL, help=f"where it listens ({LOCAL}: for this machine only)")
     add("--port", type=natural, default=8000, metavar="N", help="the port (8000); 0: any that is free")
     add("--limit", type=positive, default=32, metavar="MIB", help="how large an image may be (32)")
@@ -42,9 +43,9 @@ def main() -> None:
     try:
         with launch(Config(imports=args.imports, engine=EngineConfig(device=args.device))) as device:
             predictor = Predictor.from_checkpoint(
-                args.checkpoint, str(device), args.precision, args.weights, args.allow_missing
+                args.checkpoint, str(device), args.precision, args.weights, args.allow_missing, args.sizes
             )
-            demo = Demo(predictor, Path(args.checkpoint).name, args.limit * 2**20, args.examples)
+            demo = Demo(predictor, Path(args.checkpoint).resolve().name, args.limit * 2**20, args.examples)
             with PageServer(demo, args.host, args.port) as server:
                 if args.host not in (LOCAL, "localhost", "::1"):
                     print("note: whoever can reach this machine can use the page", flush=True)

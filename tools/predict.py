@@ -9,7 +9,7 @@ from samsod.utils.errors import UserError, run_main
 from samsod.utils.files import expanded
 
 WHERE = """Each modality of the model has an option of its name (--rgb, --thermal, ...): a folder, a list file (.txt,
-one image a line), one image, a pattern (frames/%%04d.png), or a video. Files pair by name without ending, those of
+one image a line), one image, a pattern (frames/%04d.png), or a video. Files pair by name without ending, those of
 patterns by number, frames by index. What is finished in DIR is not predicted again; a --video is begun again."""
 
 
@@ -24,7 +24,7 @@ def parser() -> OneLineParser:
     add("--overlays", action="store_true", help="also the maps laid in red over the images")
     add("--side-by-side", action="store_true", help="also pictures of each modality, the map and the overlay in a row")
     add("--video", metavar="FILE", help="also a video, .mp4, .avi, .mkv or .webm, made when all maps are there")
-    add("--video-of", default="overlays", choices=["overlays", "side-by-side"], help="what it shows (overlays)")
+    add("--video-of", choices=["overlays", "side-by-side"], help="what it shows (overlays)")
     add("--fps", type=rate, metavar="N", help="its frames a second; else those of the first video, or 25")
     add("--allow-missing", action="store_true", help="predict from the modalities an image has")
     add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
@@ -50,9 +50,11 @@ def main() -> None:
     from samsod.prediction.scene_pictures import OVERLAYS, SIDE_BY_SIDE
     from samsod.utils import distributed
 
-    film = Film(expanded(args.video), args.video_of.replace("-", "_"), args.fps) if args.video else None
+    film = Film(expanded(args.video), (args.video_of or OVERLAYS).replace("-", "_"), args.fps) if args.video else None
     if film:
         film.check()
+    elif args.video_of or args.fps:
+        raise UserError("--video-of and --fps say what a video is like: add --video FILE")
     pictures = [OVERLAYS] * args.overlays + [SIDE_BY_SIDE] * args.side_by_side
     with launch(Config(imports=args.imports, engine=EngineConfig(device=args.device))) as device:
         predictor = Predictor.from_checkpoint(

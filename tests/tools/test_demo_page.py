@@ -10,7 +10,7 @@ from pathlib import Path
 
 from samsod.config import Config
 from tests.conftest import Save
-from tests.places import ROOT
+from tests.places import HANG, ROOT
 
 
 def test_it_serves_until_interrupted(config: Config, save: Save) -> None:
@@ -20,10 +20,10 @@ def test_it_serves_until_interrupted(config: Config, save: Save) -> None:
         try:
             words = process.stdout.readline().split()
             assert words[0] == "open" and words[1].startswith("http://127.0.0.1:")
-            with urllib.request.urlopen(words[1], timeout=60) as page:
+            with urllib.request.urlopen(words[1], timeout=HANG) as page:
                 assert page.status == 200 and b"best.pt" in page.read()
             process.send_signal(signal.SIGINT)
-            rest, faults = process.communicate(timeout=60)
+            rest, faults = process.communicate(timeout=HANG)
         finally:
             process.kill()
     assert (process.returncode, rest, faults) == (0, "ended\n", "")
@@ -32,5 +32,5 @@ def test_it_serves_until_interrupted(config: Config, save: Save) -> None:
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tools" / "demo_page.py"), "--checkpoint", str(tmp_path / "none.pt")]
     for extra in (["--port", "70000"], ["--limit", "0"]):
-        done = subprocess.run([*command, *extra], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, *extra], capture_output=True, text=True, timeout=HANG)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.places import HANG
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE = 60.0
 
 
 class Browser:
@@ -76,7 +77,7 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Waits until an expression holds."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + HANG
         while not self.run(condition):
             assert time.monotonic() < end, f"still not: {condition}"
             time.sleep(0.05)
@@ -114,7 +115,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._received:
-            assert select.select([self._in], [], [], PATIENCE)[0], "the browser does not answer"
+            assert select.select([self._in], [], [], HANG)[0], "the browser does not answer"
             piece = os.read(self._in, 1 << 20)
             assert piece, "the browser ended"
             self._received += piece

@@ -102,6 +102,7 @@ def test_what_goes_wrong_is_said_on_the_page(browser: Browser, serve: Serve, tmp
     browser.call("Network.emulateNetworkConditions", **UNREACHABLE)
     browser.choose_file("#file-rgb", paths["rgb"])
     browser.wait_for("at('error').textContent.startsWith('The server does not answer')")
+    assert browser.run("at('result').hidden")
     browser.call("Network.emulateNetworkConditions", **{**UNREACHABLE, "offline": False})
 
 

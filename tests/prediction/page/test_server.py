@@ -17,6 +17,7 @@ from samsod.data.decoding.images import Bytes, cv2
 from samsod.prediction.page import demo as demo_module
 from samsod.prediction.page.server import PageServer
 from samsod.utils.errors import UserError
+from tests.places import HANG
 from tests.prediction.films import moving
 from tests.prediction.page.conftest import Serve
 
@@ -25,7 +26,7 @@ def ask(
     server: PageServer, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes, Any]:
     """Status, body and headers of an answer; a body that is not bytes is sent as JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=HANG)
     kind = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
@@ -163,7 +164,7 @@ def test_requests_that_are_none(serve: Serve) -> None:
         501,
         404,
     ]
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as raw:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=HANG) as raw:
         raw.sendall(b'nonsense "\r\n\r\n')
         assert b'{"error": ' in raw.recv(10_000)
     with socket.create_connection(("127.0.0.1", server.server_port)) as raw:  # goes away in the middle
