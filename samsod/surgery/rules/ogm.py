@@ -23,7 +23,7 @@ class OGM(StatelessRule):
     noise it adds beside (GE) is not part of this rule.
 
     Args:
-        alpha: α, 0.1 in the authors' code.
+        alpha: α; the authors recommend 0.1 to 0.8, by data set.
         score: `f_measure` or `iou`, both without a threshold.
 
     Raises:
