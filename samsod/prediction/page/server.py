@@ -21,7 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from samsod.prediction.page.demo import Demo, Refusal
 from samsod.utils.errors import Failure, UserError, shown
@@ -66,7 +66,8 @@ class PageServer(ThreadingHTTPServer):
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened at: {error.strerror}"
             raise UserError(f"port {port} of {host} {reason}; choose another with --port or --host") from None
         self.names = {"localhost", host.lower(), socket.gethostname().lower()}
-        shown_host = f"[{host}]" if ":" in host else host
+        name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+        shown_host = f"[{name}]" if ":" in name else name
         self.url = f"http://{shown_host}:{self.server_address[1]}/"
 
     def server_bind(self) -> None:
@@ -145,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/":
             self._send(200, self.server.page, "text/html; charset=utf-8")
         elif found := _EXAMPLE.fullmatch(path):
-            self._send(200, self.server.demo.thumbnail(int(found[1]), found[2]), "image/jpeg")
+            self._send(200, self.server.demo.thumbnail(int(found[1]), unquote(found[2])), "image/jpeg")
         else:
             raise Refusal(404, f"there is nothing at {shown(path)}")
 
