@@ -139,7 +139,7 @@ class Trainer:
             batch = next(batches)
             waited = time.monotonic() - asked
             merged = self.train_step(batch)
-            self.status.check(lag=self.device.type == "cuda")
+            self.status.check(lag=self.device.type != "cpu")
             meter.add(merged.losses, merged.diagnostics, waited)
             if self._due(self.config.train.log_every, self.step):
                 self._log(meter, merged)
