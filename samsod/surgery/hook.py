@@ -19,8 +19,10 @@ from samsod.surgery.diagnostics import Diagnostics
 from samsod.surgery.rows import GradientRows, split_like
 from samsod.surgery.rules.rule import Rule, RuleContext, build_rule
 
-GRAM_CHUNK = 1 << 22
-"""Columns of the rows that are held in float64 at a time."""
+GRAM_CHUNK = 1 << 18
+"""Columns of the rows that are held in float64 at a time on a CPU, where they should stay in its cache."""
+GRAM_CHUNK_ELSEWHERE = 1 << 22
+"""The same on a GPU, where launching an operator costs more than its memory."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,14 @@ class GradientHook:
 
 
 def gram_matrix(rows: Tensor) -> Tensor:
-    """Dot products of the rows of `[m,n]` in float64, `[m,m]`."""
+    """Dot products of the rows of `[m,n]` in float64, `[m,m]`.
+
+    Pair by pair, m(m+1)/2 of them: consumer GPUs hardly have units for matrix products in float64, and the sums of
+    `vecdot` are pairwise, which rounds to 1e-15 of the rows' lengths where a matrix product does to 1e-13.
+    """
     gram = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
-    for chunk in rows.split(GRAM_CHUNK, dim=1):
+    for chunk in rows.split(GRAM_CHUNK if rows.is_cpu else GRAM_CHUNK_ELSEWHERE, dim=1):
         wide = chunk.double()
-        gram += wide @ wide.T
-    return gram
+        for index, row in enumerate(wide):
+            gram[index, index:] += torch.linalg.vecdot(wide[index:], row)
+    return gram.triu() + gram.triu(1).T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,7 @@ from samsod.surgery.rules.pcgrad import random_orders
 from samsod.surgery.rules.rule import RuleContext
 from samsod.surgery.rules.sum import Sum
 from samsod.utils import distributed
+from tests.operators import Operators
 from tests.ranks import run_ranks
 from tests.surgery.literal import literal_pcgrad
 
@@ -202,12 +205,23 @@ def test_ranks_equal_one_process_and_surgery_before_averaging_does_not() -> None
     assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(ranks[0]["wrong"], expected, strict=True))
 
 
-def test_gram_matrix_is_float64_and_chunked_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", 7)
-    rows = torch.randn(3, 40) * 1e20  # overflows float32
+@pytest.mark.parametrize("chunk", [7, 1 << 18])
+def test_gram_matrix_is_exact_to_float64s_rounding(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", chunk)
+    torch.manual_seed(0)
+    # Squares overflow float32. All of one sign, rounding has nothing to cancel with.
+    rows = torch.randn(3, 40 if chunk == 7 else 300_000).abs() * 1e20
     gram = gram_matrix(rows)
-    assert gram.dtype == torch.float64 and gram.isfinite().all()
-    torch.testing.assert_close(gram, rows.double() @ rows.double().T)
+    assert gram.dtype == torch.float64 and torch.equal(gram, gram.T)
+    for i, j in itertools.combinations_with_replacement(range(3), 2):
+        exact = math.fsum(a * b for a, b in zip(rows[i].tolist(), rows[j].tolist(), strict=True))
+        assert gram[i, j].item() == pytest.approx(exact, rel=1e-15)
+
+
+def test_gram_matrix_multiplies_no_matrices_in_float64() -> None:
+    with Operators() as launched:
+        gram_matrix(torch.randn(3, 40))
+    assert not {"mm", "bmm", "addmm", "matmul"} & launched.names.keys()
 
 
 def test_groups_must_be_disjoint_and_cover_the_model() -> None:
