@@ -185,6 +185,24 @@ def test_accumulated_micro_batches_equal_one_batch() -> None:
         torch.testing.assert_close(ours, expected)
 
 
+def test_launches_do_not_grow_with_the_parameters() -> None:
+    """Adding to the rows and merging; what autograd itself launches does grow."""
+    counts = []
+    for layers in (1, 5):
+        model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(layers)))
+        groups = ParameterGroups([ParameterGroup("decoder", list(model.parameters()), ("fusion", "rgb"))])
+        hook = GradientHook(groups, RuleConfig("pcgrad"), seed=0)
+        out = model(torch.randn(4, 3))
+        losses = {"fusion": out.square().mean(), "rgb": out.mean()}
+        with Operators() as alone:
+            for loss in losses.values():
+                torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        with Operators() as launched:
+            backward(hook, losses, 0)
+        counts.append(launched.count - alone.count)
+    assert counts[0] == counts[1] > 0
+
+
 def hook_on_ranks(world_size: int) -> dict[str, list[Tensor]]:
     """Each rank's share of the batch through the hook; also surgery on every rank and averaging after."""
     model, batch = Toy(), batch_of(8)
