@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from samsod.config import AdapterConfig
-from samsod.modeling.adapters import DecoupledAdapter, build_adapter, keep_ranked
+from samsod.modeling.adapters import (
+    DecoupledAdapter,
+    build_adapter,
+    keep_ranked,
+    ranks_by_comparison,
+    ranks_by_sorting,
+)
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -58,6 +64,35 @@ def test_keep_ranked_is_topk(largest: bool, rho: float) -> None:
 def test_ties_keep_exactly_k() -> None:
     kept = keep_ranked(torch.ones(1, 1, 1, 8), torch.tensor(3.0), True)
     assert kept.flatten().tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_both_rankings_are_equal_with_ties_too(largest: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    values = torch.cat([torch.randn(50, 32), torch.randint(-2, 3, (50, 32)), torch.full((1, 32), 0.5)]).to(dtype)
+    values[:50, 3:9] = values[:50, 20:21]
+    values[0, :8] = torch.tensor([0.0, -0.0] * 4)
+    ranks = ranks_by_comparison(values.view(101, 1, 1, 32), largest)
+    assert torch.equal(ranks, ranks_by_sorting(values.view(101, 1, 1, 32), largest))
+    sign = -1 if largest else 1
+    for row, token in zip(ranks.view(-1, 32).tolist(), values.tolist(), strict=True):
+        order = sorted(range(32), key=lambda channel: (sign * token[channel], channel))
+        assert [order[rank] for rank in row] == list(range(32))
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_compiled_code_keeps_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value and gradients where the ranks come from comparing, as in export and on other devices than a CPU."""
+    torch.manual_seed(5)
+    h = torch.randn(2, 3, 3, 32).mul(4).round().div(4).requires_grad_()
+    rho, weight = (torch.rand(2, 1, 1, 1) * 30 + 1).requires_grad_(), torch.randn(2, 3, 3, 32)
+    results = []
+    for compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+        kept = keep_ranked(h, rho, largest)
+        results.append([kept, *torch.autograd.grad((kept * weight).sum(), (h, rho))])
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("largest", [True, False])
