@@ -18,6 +18,10 @@ from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.surgery.diagnostics import Diagnostics
 from samsod.surgery.rows import GradientRows, split_like
 from samsod.surgery.rules.rule import Rule, RuleContext, build_rule
+from samsod.utils.errors import UserError
+
+SUM = "sum"
+"""Name of the row that all losses make together."""
 
 GRAM_CHUNK = 1 << 18
 """Columns of the rows that are held in float64 at a time on a CPU, where they should stay in its cache."""
@@ -45,6 +49,10 @@ class MergedStep:
 class GradientHook:
     """Turns the losses of a step into one merged gradient per parameter group.
 
+    A rule with an attribute `summed` that is true promises to give every row the weight one. Then the losses are summed
+    first, and one backward pass makes one row a group. That is exact as long as no loss reaches a group beside those
+    that the group lists, which is looked at in the first step.
+
     Args:
         groups: The parameter groups, together all that is trained.
         rule: The rule; every group gets an instance of its own.
@@ -67,7 +75,10 @@ class GradientHook:
         self.groups, self.seed = groups, seed
         self.rules: dict[str, Rule] = {group.name: build_rule(rule) for group in groups}
         self.parameters = [p for group in groups for p in group.parameters]
-        self.rows = GradientRows(groups, len({name for g in groups for name in g.losses}) + told, reduce_dtype)
+        self._summed = all(getattr(rule, "summed", False) for rule in self.rules.values())
+        self._reach_checked = False
+        rows = ParameterGroups(group._replace(losses=(SUM,)) for group in groups) if self._summed else groups
+        self.rows = GradientRows(rows, len({name for g in groups for name in g.losses}) + told, reduce_dtype)
         self.merged = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
         self._merged_by_group = self.merged.split([rows.shape[1] for rows in self.rows.by_group])
         self._gradients = split_like(self.merged, self.parameters)
@@ -77,8 +88,18 @@ class GradientHook:
         self.rows.clear()
 
     def accumulate(self, losses: Mapping[str, Tensor]) -> None:
-        """Adds the gradients of a micro-batch's losses to the rows; see `GradientRows.accumulate`."""
-        self.rows.accumulate(losses)
+        """Adds the gradients of a micro-batch's losses to the rows; see `GradientRows.accumulate`.
+
+        Raises:
+            UserError: The rule sums the losses, and one of them reaches a group that does not list it.
+        """
+        if not self._summed:
+            self.rows.accumulate(losses)
+            return
+        if not self._reach_checked:
+            check_reach(self.groups, losses)
+            self._reach_checked = True
+        self.rows.accumulate({SUM: torch.stack(list(losses.values())).sum()})
 
     def merge(
         self, step: int, losses: Mapping[str, Tensor], told: Tensor | None = None, scale: Tensor | float = 1.0
@@ -102,7 +123,7 @@ class GradientHook:
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient
         finite = torch.isfinite(self.merged.sum()).float()
-        diagnostics = Diagnostics(grams, {group.name: group.losses for group in self.groups})
+        diagnostics = Diagnostics(grams, {group.name: group.losses for group in self.rows.groups})
         return MergedStep(averaged, means[len(losses) :], diagnostics, finite)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
@@ -128,6 +149,18 @@ class GradientHook:
                 f"{group.name}, found the shape {list(weights.shape)}"
             )
         return weights.detach().to(rows.dtype) @ rows
+
+
+def check_reach(groups: ParameterGroups, losses: Mapping[str, Tensor]) -> None:
+    """Raises UserError when a loss reaches the parameters of a group that does not list it; graphs are kept."""
+    for group in groups:
+        for name in losses.keys() - set(group.losses):
+            found = torch.autograd.grad(losses[name], group.parameters, retain_graph=True, allow_unused=True)
+            if any(gradient is not None for gradient in found):
+                raise UserError(
+                    f"the loss {name} reaches the parameter group {group.name}, which does not list it, so that the "
+                    "losses cannot be summed first; set engine.gradient_rule.options={diagnostics: true}"
+                )
 
 
 def gram_matrix(rows: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from samsod.surgery.rules.pcgrad import random_orders
 from samsod.surgery.rules.rule import RuleContext
 from samsod.surgery.rules.sum import Sum
 from samsod.utils import distributed
+from samsod.utils.errors import UserError
 from tests.operators import Operators
 from tests.ranks import run_ranks
 from tests.surgery.literal import literal_pcgrad
@@ -160,16 +162,50 @@ def test_one_row_needs_no_surgery_and_weights_must_fit(monkeypatch: pytest.Monke
     backward(hook, {"fusion": model.losses(batch_of(6))["fusion"]}, 0)
     assert torch.equal(hook.merged, torch.cat([rows[0] for rows in hook.rows.by_group]))
     monkeypatch.setattr(Sum, "weights", lambda self, gram, context: torch.ones(1))
+    every_row = RuleConfig("sum", {"diagnostics": True})
     with pytest.raises(ValueError, match=r"Sum: expected 2 weights for the group rgb_adapter, found the shape \[1\]"):
-        backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+        backward(GradientHook(model.groups(), every_row, seed=0), model.losses(batch_of(6)), 0)
 
 
-def test_sum_rule_is_the_gradient_of_the_total_loss() -> None:
+@pytest.mark.parametrize("diagnostics", [True, False])
+def test_sum_rule_is_the_gradient_of_the_total_loss(diagnostics: bool) -> None:
     model = Toy()
-    backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+    hook = GradientHook(model.groups(), RuleConfig("sum", {"diagnostics": diagnostics}), seed=0)
+    merged = backward(hook, model.losses(batch_of(6)), 0)
     expected = torch.autograd.grad(sum(model.losses(batch_of(6)).values()), list(model.parameters()))  # type: ignore[arg-type]
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+    figures = merged.diagnostics.read()["decoder"]
+    length = torch.cat([gradient.flatten() for gradient in expected[4:]]).norm().item()
+    assert figures.total_norm == pytest.approx(length, rel=1e-5)
+    assert (len(figures.cosines), len(figures.norms)) == ((3, 3) if diagnostics else (0, 1))
+
+
+def test_sum_rule_takes_one_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = Toy(), Counter[str]()
+    hook = GradientHook(model.groups(), RuleConfig("sum"), seed=0)
+    backward(hook, model.losses(batch_of(6)), 0)  # the first step looks which losses reach which groups
+    grad = torch.autograd.grad
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        passes["backward"] += 1
+        return grad(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    for count in (1, 2):
+        backward(hook, model.losses(batch_of(6)), count)
+        assert passes["backward"] == count
+
+
+def test_losses_are_not_summed_where_one_reaches_a_group_that_leaves_it_out() -> None:
+    model = Toy()
+    groups = ParameterGroups(g._replace(losses=("fusion",)) if g.name == "decoder" else g for g in model.groups())
+    with pytest.raises(UserError, match=r"^the loss (rgb|thermal) reaches the parameter group decoder, which does not"):
+        backward(GradientHook(groups, RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+    hook = GradientHook(groups, RuleConfig("sum", {"diagnostics": True}), seed=0)
+    backward(hook, model.losses(batch_of(6)), 0)
+    expected = torch.autograd.grad(model.losses(batch_of(6))["fusion"], model.decoder.weight)
+    torch.testing.assert_close(model.decoder.weight.grad, expected[0])
 
 
 def test_accumulated_micro_batches_equal_one_batch() -> None:
