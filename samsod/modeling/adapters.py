@@ -54,10 +54,14 @@ class DecoupledAdapter(nn.Module):
     the softmax of every token and then their mean (`gate_pooling: tokens`), which would cost 0.14 GMAC in the large
     model: the paper's 418.0 G comes out without.
 
+    Both bottlenecks go down as one product of d by 2c and up as one of 2c by d.
+
     Args:
         dim: Channels d of the tokens.
         config: The adapter's settings.
     """
+
+    signs: Tensor
 
     def __init__(self, dim: int, config: AdapterConfig) -> None:
         super().__init__()
@@ -71,18 +75,26 @@ class DecoupledAdapter(nn.Module):
         self.straight_through = config.gate_gradient == "straight_through"
         # Without a gradient through floor() no loss reaches the gate.
         self.gate.requires_grad_(self.straight_through)
+        self.register_buffer("signs", torch.tensor([[1.0], [-1.0]]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
-        foreground, background = self.branches(x)
-        return foreground + background
+        foreground, background = self.foreground.up, self.background.up
+        weight = torch.cat([foreground.weight, background.weight], 1)
+        return F.linear(self.kept(x).flatten(-2), weight, foreground.bias + background.bias)
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 21, `[B,h,w,d]` each."""
-        rho_foreground, rho_background = self.kept_channels(x if self.straight_through else x.detach())
-        foreground = keep_ranked(self.foreground.activate(x), rho_foreground, True)
-        background = keep_ranked(self.background.activate(x), rho_background, False)
+        foreground, background = self.kept(x).unbind(-2)
         return self.foreground.up(foreground), self.background.up(background)
+
+    def kept(self, x: Tensor) -> Tensor:
+        """The activations of foreground and background that are kept, the rest 0, `[B,h,w,2,c]`."""
+        foreground, background = self.foreground.down, self.background.down
+        weight = torch.cat([foreground.weight, background.weight])
+        h = F.gelu(F.linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
+        rho = torch.cat(self.kept_channels(x if self.straight_through else x.detach()), -1).unsqueeze(-1)
+        return _KeepRanked.apply(h, h.detach() * self.signs, rho)
 
     def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """ρ = c·(α + β·G) of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch)."""
@@ -168,15 +180,17 @@ def keep_ranked(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
     Returns:
         `h` with the other channels zeroed.
     """
-    return _KeepRanked.apply(h, rho, largest)
+    return _KeepRanked.apply(h, h.detach() if largest else -h.detach(), rho)
 
 
 class _KeepRanked(torch.autograd.Function):
+    """Keeps the channels whose `key` is largest; see `keep_ranked`."""
+
     @staticmethod
-    def forward(ctx: Any, h: Tensor, rho: Tensor, largest: bool) -> Tensor:
+    def forward(ctx: Any, h: Tensor, key: Tensor, rho: Tensor) -> Tensor:
         # ONNX has no stable sort; a CPU sorts 32 channels five times as fast as it compares every two of them.
         sorts = h.device.type == "cpu" and not torch.compiler.is_compiling()
-        rank = ranks_by_sorting(h, largest) if sorts else ranks_by_comparison(h, largest)
+        rank = ranks_by_sorting(key, True) if sorts else ranks_by_comparison(key, True)
         kept = rank < rho.floor()
         following = rank == rho.floor()
         ctx.save_for_backward(kept, (h * following).sum(-1, keepdim=True), following)
@@ -184,16 +198,16 @@ class _KeepRanked(torch.autograd.Function):
         return h * kept
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         kept, activation, following = ctx.saved_tensors
         grad_h = grad_rho = None
         if ctx.needs_input_grad[0]:
             grad_h = grad * kept
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             # Widened first: under fp16 the product of a scaled gradient and an activation overflows.
             at_following = (grad * following).sum(-1, keepdim=True).to(ctx.rho_dtype)
             grad_rho = (at_following * activation.to(ctx.rho_dtype)).sum_to_size(ctx.rho_shape)
-        return grad_h, grad_rho, None
+        return grad_h, None, grad_rho
 
 
 def ranks_by_sorting(h: Tensor, largest: bool) -> Tensor:

@@ -12,6 +12,7 @@ from samsod.modeling.adapters import (
     ranks_by_comparison,
     ranks_by_sorting,
 )
+from tests.operators import Operators
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -50,6 +51,45 @@ def test_a_fresh_adapter_adds_nothing_but_can_learn(name: str) -> None:
     (out * torch.randn_like(out)).sum().backward()
     gradients = {key: p.grad for key, p in adapter.named_parameters() if p.grad is not None}
     assert any(key.endswith("up.weight") and gradient.abs().sum() > 0 for key, gradient in gradients.items())
+
+
+def literal_branches(adapter: DecoupledAdapter, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of Eq. 21, each bottleneck a product of its own."""
+    rho = adapter.kept_channels(x if adapter.straight_through else x.detach())
+    pairs = zip((adapter.foreground, adapter.background), rho, (True, False), strict=True)
+    high, low = (branch.up(keep_ranked(branch.activate(x), share, largest)) for branch, share, largest in pairs)
+    return high, low
+
+
+@pytest.mark.parametrize("gradient", ["straight_through", "none"])
+@pytest.mark.parametrize("name", ["decoupled", "decoupled_moe"])
+def test_both_branches_as_one_product_are_those_of_two(name: str, gradient: str) -> None:
+    adapter = randomised(name, dim=48, gate_gradient=gradient).float()
+    assert isinstance(adapter, DecoupledAdapter)
+    x = torch.randn(2, 6, 6, 48, requires_grad=True)
+    x.data[0, 0] = 0  # ties, all of a token's activations equal
+    foreground, background = literal_branches(adapter, x)
+    if name == "decoupled_moe":
+        weights = torch.softmax(adapter.branch_gate(x), -1)  # type: ignore[operator]
+        foreground, background = weights[..., :1] * foreground, weights[..., 1:] * background
+    plain, joined = foreground + background, adapter(x)
+    torch.testing.assert_close(joined, plain, rtol=1e-6, atol=1e-5)
+    wanted = [x, *(p for p in adapter.parameters() if p.requires_grad)]
+    weight = torch.randn_like(plain)
+    gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (joined, plain))
+    for ours, expected in zip(*gradients, strict=True):
+        assert ((ours - expected).norm() / expected.norm()).item() < 1e-6
+
+
+def test_the_backward_pass_neither_gathers_nor_scatters_and_keeps_a_byte_an_activation() -> None:
+    h = torch.randn(2, 4, 4, 2, 32, requires_grad=True)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+        out = keep_ranked(h, torch.full((2, 1, 1, 1, 1), 8.5, requires_grad=True), True)
+    assert sorted(t.element_size() for t in kept if t.numel() == h.numel()) == [1, 1]
+    with Operators() as launched:
+        out.sum().backward()
+    assert not {"gather", "scatter", "scatter_"} & launched.names.keys()
 
 
 @pytest.mark.parametrize("largest", [True, False])
