@@ -213,9 +213,22 @@ class EngineConfig:
     """auto: a GPU when there is one"""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """autocast type of the forward pass; parameters, losses and gradient rows stay float32"""
+    tf32: bool = False
+    """let GPUs round the factors of float32 matrix products and convolutions to TF32's 10 bits, as coarse as fp16's;
+    left alone, PyTorch does that to convolutions and not to products. Off, fp32 is float32 on every device: TopK jumps
+    where two activations nearly tie, and the gradients of different losses are told apart; whoever wants speed more
+    has this, or bf16"""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
     gradient_rule: RuleConfig = field(default_factory=RuleConfig)
+    timeout_minutes: float = 60.0
+    """how long ranks wait for each other, also while the first reads or writes files; then the run ends with an
+    error"""
+
+    def check(self) -> Faults:
+        """Yields (key, message) for every value out of range."""
+        if not 0 < self.timeout_minutes < 1e6:
+            yield "timeout_minutes", f"expected more than 0 and less than a million, found {self.timeout_minutes}"
 
 
 @dataclass

@@ -248,5 +248,7 @@ def _why_no_ratio(name: str, rows: Rows, pair: str = "") -> str:
 
 
 def _why_no_cosines(name: str, rows: Rows) -> str:
-    logged = any(row.get("groups") for row in rows)
-    return f"{name}: a single loss, no pairs" if logged else f"{name}: logs no gradients"
+    groups = [values for row in rows for values in (row.get("groups") or {}).values()]
+    if any(list(values.get("norms") or {}) == ["sum"] for values in groups):
+        return f"{name}: the losses were summed, no pairs"
+    return f"{name}: a single loss, no pairs" if groups else f"{name}: logs no gradients"

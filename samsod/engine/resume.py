@@ -13,7 +13,7 @@ from samsod.utils.errors import UserError
 from samsod.utils.weights import file_digest
 
 FREE = (
-    *("output", "imports", "model.weights", "model.init_from", "engine.device", "test"),
+    *("output", "imports", "model.weights", "model.init_from", "engine.device", "engine.timeout_minutes", "test"),
     *("data.root", "data.train", "data.val", "data.test", "data.workers", "data.skip_bad", "data.sizes"),
     *("data.cache", "data.cache_gib", "data.cache_dir"),
     *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),

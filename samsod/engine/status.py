@@ -29,13 +29,11 @@ class HostCopy:
 
     def __init__(self, values: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
+        self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
+        self._values.copy_(values.detach(), non_blocking=True)
         if values.is_cuda:
-            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            self._values.copy_(values, non_blocking=True)
             self._arrived = torch.cuda.Event()
             self._arrived.record()
-        else:
-            self._values = values.detach().clone()
 
     def read(self) -> list[float]:
         """The values."""

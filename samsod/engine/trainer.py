@@ -139,7 +139,7 @@ class Trainer:
             batch = next(batches)
             waited = time.monotonic() - asked
             merged = self.train_step(batch)
-            self.status.check(lag=self.device.type == "cuda")
+            self.status.check(lag=self.device.type != "cpu")
             meter.add(merged.losses, merged.diagnostics, waited)
             if self._due(self.config.train.log_every, self.step):
                 self._log(meter, merged)
@@ -253,12 +253,17 @@ class Trainer:
     def _write_state(self, state: str) -> None:
         self.folder.write_state(RunState(state, self.step, self.total_steps))  # type: ignore[arg-type]
 
+    def _precision(self) -> str:
+        """The precision; on a GPU, where it means something, with what becomes of float32."""
+        engine = self.config.engine
+        return engine.precision + ("" if self.device.type == "cpu" else f" (TF32 {'on' if engine.tf32 else 'off'})")
+
     def _describe(self) -> str:
         groups = ", ".join(
             f"{g.name} {sum(p.numel() for p in g.parameters):,} <- {'+'.join(g.losses)}" for g in self.hook.groups
         )
         return (
             f"{self.total_steps} steps of {self.config.train.batch_size} images on {distributed.world_size()} x "
-            f"{self.device.type}, {self.config.engine.precision}, {self.config.engine.gradient_rule.name}; "
+            f"{self.device.type}, {self._precision()}, {self.config.engine.gradient_rule.name}; "
             f"trained: {groups}"
         )

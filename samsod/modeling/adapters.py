@@ -54,10 +54,14 @@ class DecoupledAdapter(nn.Module):
     the softmax of every token and then their mean (`gate_pooling: tokens`), which would cost 0.14 GMAC in the large
     model: the paper's 418.0 G comes out without.
 
+    Both bottlenecks go down as one product of d by 2c and up as one of 2c by d.
+
     Args:
         dim: Channels d of the tokens.
         config: The adapter's settings.
     """
+
+    signs: Tensor
 
     def __init__(self, dim: int, config: AdapterConfig) -> None:
         super().__init__()
@@ -71,18 +75,26 @@ class DecoupledAdapter(nn.Module):
         self.straight_through = config.gate_gradient == "straight_through"
         # Without a gradient through floor() no loss reaches the gate.
         self.gate.requires_grad_(self.straight_through)
+        self.register_buffer("signs", torch.tensor([[1.0], [-1.0]]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
-        foreground, background = self.branches(x)
-        return foreground + background
+        foreground, background = self.foreground.up, self.background.up
+        weight = torch.cat([foreground.weight, background.weight], 1)
+        return F.linear(self.kept(x).flatten(-2), weight, foreground.bias + background.bias)
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 21, `[B,h,w,d]` each."""
-        rho_foreground, rho_background = self.kept_channels(x if self.straight_through else x.detach())
-        foreground = keep_ranked(self.foreground.activate(x), rho_foreground, True)
-        background = keep_ranked(self.background.activate(x), rho_background, False)
+        foreground, background = self.kept(x).unbind(-2)
         return self.foreground.up(foreground), self.background.up(background)
+
+    def kept(self, x: Tensor) -> Tensor:
+        """The activations of foreground and background that are kept, the rest 0, `[B,h,w,2,c]`."""
+        foreground, background = self.foreground.down, self.background.down
+        weight = torch.cat([foreground.weight, background.weight])
+        h = F.gelu(F.linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
+        rho = torch.cat(self.kept_channels(x if self.straight_through else x.detach()), -1).unsqueeze(-1)
+        return _KeepRanked.apply(h, h.detach() * self.signs, rho)
 
     def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """ρ = c·(α + β·G) of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch)."""
@@ -168,29 +180,53 @@ def keep_ranked(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
     Returns:
         `h` with the other channels zeroed.
     """
-    return _KeepRanked.apply(h, rho, largest)
+    return _KeepRanked.apply(h, h.detach() if largest else -h.detach(), rho)
 
 
 class _KeepRanked(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, rho: Tensor, largest: bool) -> Tensor:
-        ranked, order = h.sort(dim=-1, descending=largest, stable=True)
-        rank = torch.arange(h.shape[-1], device=h.device)
-        kept = rank < rho.floor()
-        following = rank == rho.floor()
-        ctx.save_for_backward(order, kept, (ranked * following).sum(-1, keepdim=True), following)
-        ctx.rho_shape, ctx.rho_dtype = rho.shape, rho.dtype
-        return torch.zeros_like(h).scatter(-1, order, ranked * kept)
+    """Keeps the channels whose `key` is largest; see `keep_ranked`."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        order, kept, activation, following = ctx.saved_tensors
-        by_rank = grad.gather(-1, order)
+    def forward(ctx: Any, h: Tensor, key: Tensor, rho: Tensor) -> Tensor:
+        # ONNX has no stable sort; a CPU sorts 32 channels five times as fast as it compares every two of them.
+        sorts = h.device.type == "cpu" and not torch.compiler.is_compiling()
+        rank = ranks_by_sorting(key, True) if sorts else ranks_by_comparison(key, True)
+        kept = rank < rho.floor()
+        following = rank == rho.floor()
+        ctx.save_for_backward(kept, (h * following).sum(-1, keepdim=True), following)
+        ctx.rho_shape, ctx.rho_dtype = rho.shape, rho.dtype
+        return h * kept
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        kept, activation, following = ctx.saved_tensors
         grad_h = grad_rho = None
         if ctx.needs_input_grad[0]:
-            grad_h = torch.zeros_like(grad).scatter(-1, order, by_rank * kept)
-        if ctx.needs_input_grad[1]:
+            grad_h = grad * kept
+        if ctx.needs_input_grad[2]:
             # Widened first: under fp16 the product of a scaled gradient and an activation overflows.
-            at_following = (by_rank * following).sum(-1, keepdim=True).to(ctx.rho_dtype)
+            at_following = (grad * following).sum(-1, keepdim=True).to(ctx.rho_dtype)
             grad_rho = (at_following * activation.to(ctx.rho_dtype)).sum_to_size(ctx.rho_shape)
-        return grad_h, grad_rho, None
+        return grad_h, None, grad_rho
+
+
+def ranks_by_sorting(h: Tensor, largest: bool) -> Tensor:
+    """The rank of every channel among those of its token, 0 for the largest (or smallest); equal ones by index.
+
+    Args:
+        h: Activations `[...,C]`.
+        largest: Rank from the largest, else from the smallest.
+
+    Returns:
+        int64 `[...,C]`.
+    """
+    order = h.sort(dim=-1, descending=largest, stable=True).indices
+    return torch.empty_like(order).scatter_(-1, order, torch.arange(h.shape[-1], device=h.device).expand_as(order))
+
+
+def ranks_by_comparison(h: Tensor, largest: bool) -> Tensor:
+    """`ranks_by_sorting` of what holds no NaN: how many channels come before each, from comparing every two."""
+    this, other = h.unsqueeze(-1), h.unsqueeze(-2)
+    index = torch.arange(h.shape[-1], device=h.device)
+    first = other > this if largest else other < this
+    return (first | ((other == this) & (index < index[:, None]))).sum(-1)

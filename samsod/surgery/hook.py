@@ -19,9 +19,15 @@ from samsod.surgery.diagnostics import Diagnostics
 from samsod.surgery.rows import GradientRows, split_like
 from samsod.surgery.rules.rule import Rule, RuleContext, build_rule
 from samsod.surgery.scores import Score
+from samsod.utils.errors import UserError
 
-GRAM_CHUNK = 1 << 22
-"""Columns of the rows that are held in float64 at a time."""
+SUM = "sum"
+"""Name of the row that all losses make together."""
+
+GRAM_CHUNK = 1 << 18
+"""Columns of the rows that are held in float64 at a time on a CPU, where they should stay in its cache."""
+GRAM_CHUNK_ELSEWHERE = 1 << 22
+"""The same on a GPU, where launching an operator costs more than its memory."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,10 @@ class MergedStep:
 
 class GradientHook:
     """Turns the losses of a step into one merged gradient per parameter group.
+
+    A rule with an attribute `summed` that is true promises to give every row the weight one. Then the losses are summed
+    first, and one backward pass makes one row a group. That is exact as long as no loss reaches a group beside those
+    that the group lists, which is looked at in the first step.
 
     Args:
         groups: The parameter groups, together all that is trained.
@@ -68,9 +78,12 @@ class GradientHook:
         self._score: Score | None = getattr(next(iter(self.rules.values())), "score", None)
         self._scores: dict[str, Tensor] = {}
         self.parameters = [p for group in groups for p in group.parameters]
+        self._summed = all(getattr(rule, "summed", False) for rule in self.rules.values())
+        self._reach_checked = False
         streams = len({name for group in groups for name in group.losses})
         figures = streams * (2 if self._score else 1) + told
-        self.rows = GradientRows(groups, figures, reduce_dtype)
+        rows = ParameterGroups(group._replace(losses=(SUM,)) for group in groups) if self._summed else groups
+        self.rows = GradientRows(rows, figures, reduce_dtype)
         self.merged = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
         self._merged_by_group = self.merged.split([rows.shape[1] for rows in self.rows.by_group])
         self._gradients = split_like(self.merged, self.parameters)
@@ -81,8 +94,18 @@ class GradientHook:
         self._scores = {}
 
     def accumulate(self, losses: Mapping[str, Tensor]) -> None:
-        """Adds the gradients of a micro-batch's losses to the rows; see `GradientRows.accumulate`."""
-        self.rows.accumulate(losses)
+        """Adds the gradients of a micro-batch's losses to the rows; see `GradientRows.accumulate`.
+
+        Raises:
+            UserError: The rule sums the losses, and one of them reaches a group that does not list it.
+        """
+        if not self._summed:
+            self.rows.accumulate(losses)
+            return
+        if not self._reach_checked:
+            check_reach(self.groups, losses)
+            self._reach_checked = True
+        self.rows.accumulate({SUM: torch.stack(list(losses.values())).sum()})
 
     def add_scores(self, streams: Mapping[str, Tensor], batch: Mapping[str, Tensor], share: float) -> None:
         """Adds a micro-batch's share of the streams' scores, when the rule asks for them.
@@ -122,7 +145,7 @@ class GradientHook:
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient
         finite = torch.isfinite(self.merged.sum()).float()
-        diagnostics = Diagnostics(grams, {group.name: group.losses for group in self.groups})
+        diagnostics = Diagnostics(grams, {group.name: group.losses for group in self.rows.groups})
         return MergedStep(averaged, means[len(losses) + len(scores) :], diagnostics, finite)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
@@ -147,10 +170,27 @@ class GradientHook:
         return weights.detach().to(rows.dtype) @ rows
 
 
+def check_reach(groups: ParameterGroups, losses: Mapping[str, Tensor]) -> None:
+    """Raises UserError when a loss reaches the parameters of a group that does not list it; graphs are kept."""
+    for group in groups:
+        for name in losses.keys() - set(group.losses):
+            found = torch.autograd.grad(losses[name], group.parameters, retain_graph=True, allow_unused=True)
+            if any(gradient is not None for gradient in found):
+                raise UserError(
+                    f"the loss {name} reaches the parameter group {group.name}, which does not list it, so that the "
+                    "losses cannot be summed first; set engine.gradient_rule.options={diagnostics: true}"
+                )
+
+
 def gram_matrix(rows: Tensor) -> Tensor:
-    """Dot products of the rows of `[m,n]` in float64, `[m,m]`."""
+    """Dot products of the rows of `[m,n]` in float64, `[m,m]`.
+
+    Pair by pair, m(m+1)/2 of them: consumer GPUs hardly have units for matrix products in float64, and the sums of
+    `vecdot` are pairwise, which rounds to 1e-15 of the rows' lengths where a matrix product does to 1e-13.
+    """
     gram = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
-    for chunk in rows.split(GRAM_CHUNK, dim=1):
+    for chunk in rows.split(GRAM_CHUNK if rows.is_cpu else GRAM_CHUNK_ELSEWHERE, dim=1):
         wide = chunk.double()
-        gram += wide @ wide.T
-    return gram
+        for index, row in enumerate(wide):
+            gram[index, index:] += torch.linalg.vecdot(wide[index:], row)
+    return gram.triu() + gram.triu(1).T

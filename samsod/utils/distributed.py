@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -53,16 +54,24 @@ def pick_device(wanted: str) -> torch.device:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Joins torchrun's process group (NCCL on GPUs, gloo on CPUs) while the block runs, if there is one to join."""
+def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterator[None]:
+    """Joins torchrun's process group while the block runs, if there is one to join.
+
+    GPUs' tensors go by NCCL; the CPU's, and so objects too, by gloo.
+
+    Args:
+        device: This rank's device.
+        timeout_minutes: How long a rank waits for the others before it gives up.
+    """
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    timeout = timedelta(minutes=timeout_minutes)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device, **_fresh_store())
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=timeout, **_fresh_store())
     else:
-        dist.init_process_group("gloo", **_fresh_store())
+        dist.init_process_group("gloo", timeout=timeout, **_fresh_store())
     ended_well = False
     try:
         yield

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 
 from samsod.config import AdapterConfig
-from samsod.modeling.adapters import DecoupledAdapter, build_adapter, keep_ranked
+from samsod.modeling.adapters import (
+    DecoupledAdapter,
+    build_adapter,
+    keep_ranked,
+    ranks_by_comparison,
+    ranks_by_sorting,
+)
+from tests.operators import Operators
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -46,6 +53,45 @@ def test_a_fresh_adapter_adds_nothing_but_can_learn(name: str) -> None:
     assert any(key.endswith("up.weight") and gradient.abs().sum() > 0 for key, gradient in gradients.items())
 
 
+def literal_branches(adapter: DecoupledAdapter, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of Eq. 21, each bottleneck a product of its own."""
+    rho = adapter.kept_channels(x if adapter.straight_through else x.detach())
+    pairs = zip((adapter.foreground, adapter.background), rho, (True, False), strict=True)
+    high, low = (branch.up(keep_ranked(branch.activate(x), share, largest)) for branch, share, largest in pairs)
+    return high, low
+
+
+@pytest.mark.parametrize("gradient", ["straight_through", "none"])
+@pytest.mark.parametrize("name", ["decoupled", "decoupled_moe"])
+def test_both_branches_as_one_product_are_those_of_two(name: str, gradient: str) -> None:
+    adapter = randomised(name, dim=48, gate_gradient=gradient).float()
+    assert isinstance(adapter, DecoupledAdapter)
+    x = torch.randn(2, 6, 6, 48, requires_grad=True)
+    x.data[0, 0] = 0  # ties, all of a token's activations equal
+    foreground, background = literal_branches(adapter, x)
+    if name == "decoupled_moe":
+        weights = torch.softmax(adapter.branch_gate(x), -1)  # type: ignore[operator]
+        foreground, background = weights[..., :1] * foreground, weights[..., 1:] * background
+    plain, joined = foreground + background, adapter(x)
+    torch.testing.assert_close(joined, plain, rtol=1e-6, atol=1e-5)
+    wanted = [x, *(p for p in adapter.parameters() if p.requires_grad)]
+    weight = torch.randn_like(plain)
+    gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (joined, plain))
+    for ours, expected in zip(*gradients, strict=True):
+        assert ((ours - expected).norm() / expected.norm()).item() < 1e-6
+
+
+def test_the_backward_pass_neither_gathers_nor_scatters_and_keeps_a_byte_an_activation() -> None:
+    h = torch.randn(2, 4, 4, 2, 32, requires_grad=True)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+        out = keep_ranked(h, torch.full((2, 1, 1, 1, 1), 8.5, requires_grad=True), True)
+    assert sorted(t.element_size() for t in kept if t.numel() == h.numel()) == [1, 1]
+    with Operators() as launched:
+        out.sum().backward()
+    assert not {"gather", "scatter", "scatter_"} & launched.names.keys()
+
+
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("rho", [0.0, 0.7, 3.0, 5.9, 8.0, 9.5])
 def test_keep_ranked_is_topk(largest: bool, rho: float) -> None:
@@ -58,6 +104,35 @@ def test_keep_ranked_is_topk(largest: bool, rho: float) -> None:
 def test_ties_keep_exactly_k() -> None:
     kept = keep_ranked(torch.ones(1, 1, 1, 8), torch.tensor(3.0), True)
     assert kept.flatten().tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_both_rankings_are_equal_with_ties_too(largest: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    values = torch.cat([torch.randn(50, 32), torch.randint(-2, 3, (50, 32)), torch.full((1, 32), 0.5)]).to(dtype)
+    values[:50, 3:9] = values[:50, 20:21]
+    values[0, :8] = torch.tensor([0.0, -0.0] * 4)
+    ranks = ranks_by_comparison(values.view(101, 1, 1, 32), largest)
+    assert torch.equal(ranks, ranks_by_sorting(values.view(101, 1, 1, 32), largest))
+    sign = -1 if largest else 1
+    for row, token in zip(ranks.view(-1, 32).tolist(), values.tolist(), strict=True):
+        order = sorted(range(32), key=lambda channel: (sign * token[channel], channel))
+        assert [order[rank] for rank in row] == list(range(32))
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_compiled_code_keeps_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value and gradients where the ranks come from comparing, as in export and on other devices than a CPU."""
+    torch.manual_seed(5)
+    h = torch.randn(2, 3, 3, 32).mul(4).round().div(4).requires_grad_()
+    rho, weight = (torch.rand(2, 1, 1, 1) * 30 + 1).requires_grad_(), torch.randn(2, 3, 3, 32)
+    results = []
+    for compiling in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+        kept = keep_ranked(h, rho, largest)
+        results.append([kept, *torch.autograd.grad((kept * weight).sum(), (h, rho))])
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("largest", [True, False])

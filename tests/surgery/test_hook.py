@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +20,8 @@ from samsod.surgery.rules.pcgrad import random_orders
 from samsod.surgery.rules.rule import RuleContext
 from samsod.surgery.rules.sum import Sum
 from samsod.utils import distributed
+from samsod.utils.errors import UserError
+from tests.operators import Operators
 from tests.ranks import run_ranks
 from tests.surgery.literal import literal_pcgrad
 
@@ -157,16 +162,50 @@ def test_one_row_needs_no_surgery_and_weights_must_fit(monkeypatch: pytest.Monke
     backward(hook, {"fusion": model.losses(batch_of(6))["fusion"]}, 0)
     assert torch.equal(hook.merged, torch.cat([rows[0] for rows in hook.rows.by_group]))
     monkeypatch.setattr(Sum, "weights", lambda self, gram, context: torch.ones(1))
+    every_row = RuleConfig("sum", {"diagnostics": True})
     with pytest.raises(ValueError, match=r"Sum: expected 2 weights for the group rgb_adapter, found the shape \[1\]"):
-        backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+        backward(GradientHook(model.groups(), every_row, seed=0), model.losses(batch_of(6)), 0)
 
 
-def test_sum_rule_is_the_gradient_of_the_total_loss() -> None:
+@pytest.mark.parametrize("diagnostics", [True, False])
+def test_sum_rule_is_the_gradient_of_the_total_loss(diagnostics: bool) -> None:
     model = Toy()
-    backward(GradientHook(model.groups(), RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+    hook = GradientHook(model.groups(), RuleConfig("sum", {"diagnostics": diagnostics}), seed=0)
+    merged = backward(hook, model.losses(batch_of(6)), 0)
     expected = torch.autograd.grad(sum(model.losses(batch_of(6)).values()), list(model.parameters()))  # type: ignore[arg-type]
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+    figures = merged.diagnostics.read()["decoder"]
+    length = torch.cat([gradient.flatten() for gradient in expected[4:]]).norm().item()
+    assert figures.total_norm == pytest.approx(length, rel=1e-5)
+    assert (len(figures.cosines), len(figures.norms)) == ((3, 3) if diagnostics else (0, 1))
+
+
+def test_sum_rule_takes_one_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = Toy(), Counter[str]()
+    hook = GradientHook(model.groups(), RuleConfig("sum"), seed=0)
+    backward(hook, model.losses(batch_of(6)), 0)  # the first step looks which losses reach which groups
+    grad = torch.autograd.grad
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        passes["backward"] += 1
+        return grad(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    for count in (1, 2):
+        backward(hook, model.losses(batch_of(6)), count)
+        assert passes["backward"] == count
+
+
+def test_losses_are_not_summed_where_one_reaches_a_group_that_leaves_it_out() -> None:
+    model = Toy()
+    groups = ParameterGroups(g._replace(losses=("fusion",)) if g.name == "decoder" else g for g in model.groups())
+    with pytest.raises(UserError, match=r"^the loss (rgb|thermal) reaches the parameter group decoder, which does not"):
+        backward(GradientHook(groups, RuleConfig("sum"), seed=0), model.losses(batch_of(6)), 0)
+    hook = GradientHook(groups, RuleConfig("sum", {"diagnostics": True}), seed=0)
+    backward(hook, model.losses(batch_of(6)), 0)
+    expected = torch.autograd.grad(model.losses(batch_of(6))["fusion"], model.decoder.weight)
+    torch.testing.assert_close(model.decoder.weight.grad, expected[0])
 
 
 def test_accumulated_micro_batches_equal_one_batch() -> None:
@@ -180,6 +219,24 @@ def test_accumulated_micro_batches_equal_one_batch() -> None:
     hook.merge(4, detached(model.losses(batch)))
     for ours, expected in zip(gradients(model), whole, strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+def test_launches_do_not_grow_with_the_parameters() -> None:
+    """Adding to the rows and merging; what autograd itself launches does grow."""
+    counts = []
+    for layers in (1, 5):
+        model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(layers)))
+        groups = ParameterGroups([ParameterGroup("decoder", list(model.parameters()), ("fusion", "rgb"))])
+        hook = GradientHook(groups, RuleConfig("pcgrad"), seed=0)
+        out = model(torch.randn(4, 3))
+        losses = {"fusion": out.square().mean(), "rgb": out.mean()}
+        with Operators() as alone:
+            for loss in losses.values():
+                torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        with Operators() as launched:
+            backward(hook, losses, 0)
+        counts.append(launched.count - alone.count)
+    assert counts[0] == counts[1] > 0
 
 
 def hook_on_ranks(world_size: int) -> dict[str, list[Tensor]]:
@@ -202,12 +259,23 @@ def test_ranks_equal_one_process_and_surgery_before_averaging_does_not() -> None
     assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(ranks[0]["wrong"], expected, strict=True))
 
 
-def test_gram_matrix_is_float64_and_chunked_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", 7)
-    rows = torch.randn(3, 40) * 1e20  # overflows float32
+@pytest.mark.parametrize("chunk", [7, 1 << 18])
+def test_gram_matrix_is_exact_to_float64s_rounding(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr("samsod.surgery.hook.GRAM_CHUNK", chunk)
+    torch.manual_seed(0)
+    # Squares overflow float32. All of one sign, rounding has nothing to cancel with.
+    rows = torch.randn(3, 40 if chunk == 7 else 300_000).abs() * 1e20
     gram = gram_matrix(rows)
-    assert gram.dtype == torch.float64 and gram.isfinite().all()
-    torch.testing.assert_close(gram, rows.double() @ rows.double().T)
+    assert gram.dtype == torch.float64 and torch.equal(gram, gram.T)
+    for i, j in itertools.combinations_with_replacement(range(3), 2):
+        exact = math.fsum(a * b for a, b in zip(rows[i].tolist(), rows[j].tolist(), strict=True))
+        assert gram[i, j].item() == pytest.approx(exact, rel=1e-15)
+
+
+def test_gram_matrix_multiplies_no_matrices_in_float64() -> None:
+    with Operators() as launched:
+        gram_matrix(torch.randn(3, 40))
+    assert not {"mm", "bmm", "addmm", "matmul"} & launched.names.keys()
 
 
 def test_groups_must_be_disjoint_and_cover_the_model() -> None:
