@@ -102,6 +102,9 @@ def find_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequen
 
 
 def _found(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> list[FoundSet]:
+    unaligned = [item.family for item in items if not find_family(item).aligned and len(modalities) > 1]
+    if unaligned and config.data.sizes == "equal":
+        raise UserError(f"{unaligned[0]}: its images are not aligned, and differ in size: set data.sizes=any")
     return [look_up(item, config.data.root, modalities, config.model.modalities[0]) for item in items]
 
 
@@ -118,6 +121,8 @@ def _count_remark(found: FoundSet) -> Iterator[str]:
     count = len(found.whole.pairs)
     if found.published not in (None, count):
         yield f"note: {found.label} has {count} pairs, {found.published} as published"
+    if found.unlabelled:
+        yield f"note: {found.label}: {found.unlabelled} frames without a mask are passed over"
 
 
 def _left_out(checked: CheckedSet) -> Iterator[str]:
