@@ -58,8 +58,10 @@ def training_sets(config: Config) -> TrainingSets:
         return TrainingSets(train.sets, val.sets, train.remarks + val.remarks)
     shares = [0.0 if found.partial_labels else data.holdout for found in train.sets]
     parts = [(found.name, *hold_out(found.pairs, share)) for found, share in zip(train.sets, shares, strict=True)]
+    whole = [name for (name, _, held), share in zip(parts, shares, strict=True) if share and not held]
+    remarks = [f"note: nothing is held out of {name}: it has a single video, or pair" for name in whole]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
-    return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
+    return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks + remarks)
 
 
 def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str, modalities: Sequence[str] = ()) -> Sets:

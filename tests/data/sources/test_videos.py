@@ -185,7 +185,12 @@ def test_no_video_falls_on_both_sides(tmp_path: Path) -> None:
     sets = training_sets(config)
     kept, held = ({pair.stem.partition("/")[0] for pair in found[0].pairs} for found in (sets.train, sets.val))
     assert kept and held and kept.isdisjoint(held) and len(kept | held) == 12
-    assert len(sets.val[0].pairs) == 8 * len(held)
+    assert len(sets.val[0].pairs) == 8 * len(held) and sets.remarks == []
+    (tmp_path / "one.txt").write_text("video_3\n")
+    config.data.train[0].list_file = "one.txt"
+    sets = training_sets(config)
+    assert len(sets.train[0].pairs) == 8 and sets.val == []
+    assert sets.remarks == ["note: nothing is held out of videos: it has a single video, or pair"]
 
 
 def test_trees_alike_may_be_videos(tmp_path: Path) -> None:
