@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
         return self.folder(role).is_absolute()
 
     def names(self, role: str) -> Sequence[str]:
-        """How the folder of a role may be called: as the config says, or as is usual, before that the bare name."""
+        """How the folder of a role may be called: as the config says, or as is usual, then with the part before it."""
         if self.folder(role) != Path():
             return (str(self.folder(role)),)
         usual = self.roles[role].names
