@@ -274,15 +274,16 @@ def _difference(ours: Sample, theirs: Sample, name: str, normalized: bool) -> fl
 
 def _enlarged(pair: Pair, folder: Path) -> Pair:
     read = read_images(pair, {name: settings_of(name, DataConfig()) for name in pair.images})
+    called = folder / pair.stem.replace("/", "_")  # of videos, some have frames of one name
     images = {
-        name: _write_large(image[..., ::-1], pair.images[name], folder, name) for name, image in read.images.items()
+        name: _write_large(image[..., ::-1], pair.images[name], called, name) for name, image in read.images.items()
     }
-    maps = {name: _write_large(image, pair.maps[name], folder, name) for name, image in read.maps.items()}
+    maps = {name: _write_large(image, pair.maps[name], called, name) for name, image in read.maps.items()}
     return Pair(pair.stem, images, maps["ground_truth"], maps.get("labelled"))
 
 
-def _write_large(image: Bytes, source: Path, folder: Path, name: str) -> Path:
-    path = folder / f"{source.stem}_{name}{source.suffix.lower()}"
+def _write_large(image: Bytes, source: Path, called: Path, name: str) -> Path:
+    path = called.with_name(f"{called.name}_{name}{source.suffix.lower()}")
     method = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_CUBIC
     enlarged = cv2.resize(np.ascontiguousarray(image), LARGE, interpolation=method)
     write_bytes(path, encoded(path.suffix, as_bytes(enlarged)))

@@ -21,8 +21,8 @@ class DatasetConfig:
 
     family: str = "folders"
     """folders (any tree with a folder for each modality and one of masks), scribbles (the same with scribbles for
-    masks), or a published set: vt5000, vt1000, vt821, rgbts, nju2k, nlpr, nju2k_nlpr, stere, sip, neu_rsdds_aug,
-    vdt2048"""
+    masks), videos (such a tree for every video), or a published set: vt5000, nju2k, rdvs, cod10k, ...; data/README.md
+    lists them all"""
     split: Literal["", "train", "test"] = ""
     """which part, for families that have parts"""
     root: str = ""
@@ -30,7 +30,8 @@ class DatasetConfig:
     name: str = ""
     """what results call it; empty: the set's own name (VT5000)"""
     list_file: str = ""
-    """text file with one stem a line that selects and orders the pairs; empty: all, by stem"""
+    """text file with one stem a line (of a set of videos VIDEO/stem, or VIDEO for all its frames) that selects and
+    orders the pairs; empty: all, by stem"""
     folders: dict[str, str] = field(default_factory=dict)
     """by modality, the folder of its images under root; of those left out the usual names are tried"""
     ground_truth: str = ""
@@ -149,7 +150,8 @@ class DataConfig:
     test: list[DatasetConfig] = field(default_factory=list)
     """sets tools/test_net.py scores"""
     holdout: float = 0.05
-    """share of the training set that is held out, chosen by a hash of the stem, when val is empty"""
+    """share of the training set that is held out, chosen by a hash of the stem (of videos whole ones, by their names),
+    when val is empty"""
     workers: int = 4
     """loader processes of each rank, and threads that score test maps; 0: neither, all in the main process"""
     skip_bad: bool = False

@@ -58,8 +58,10 @@ def training_sets(config: Config) -> TrainingSets:
         return TrainingSets(train.sets, val.sets, train.remarks + val.remarks)
     shares = [0.0 if found.partial_labels else data.holdout for found in train.sets]
     parts = [(found.name, *hold_out(found.pairs, share)) for found, share in zip(train.sets, shares, strict=True)]
+    whole = [name for (name, _, held), share in zip(parts, shares, strict=True) if share and not held]
+    remarks = [f"note: nothing is held out of {name}: it has a single video, or pair" for name in whole]
     kept = [PairSet(name, kept) for name, kept, _ in parts]
-    return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks)
+    return TrainingSets(kept, [PairSet(name, held) for name, _, held in parts if held], train.remarks + remarks)
 
 
 def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str, modalities: Sequence[str] = ()) -> Sets:
@@ -102,6 +104,9 @@ def find_sets(items: Sequence[DatasetConfig], config: Config, modalities: Sequen
 
 
 def _found(items: Sequence[DatasetConfig], config: Config, modalities: Sequence[str]) -> list[FoundSet]:
+    unaligned = [item.family for item in items if not find_family(item).aligned and len(modalities) > 1]
+    if unaligned and config.data.sizes == "equal":
+        raise UserError(f"{unaligned[0]}: its images are not aligned, and differ in size: set data.sizes=any")
     return [look_up(item, config.data.root, modalities, config.model.modalities[0]) for item in items]
 
 
@@ -118,6 +123,8 @@ def _count_remark(found: FoundSet) -> Iterator[str]:
     count = len(found.whole.pairs)
     if found.published not in (None, count):
         yield f"note: {found.label} has {count} pairs, {found.published} as published"
+    if found.unlabelled:
+        yield f"note: {found.label}: {found.unlabelled} frames without a mask are passed over"
 
 
 def _left_out(checked: CheckedSet) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Example:
 
 def named_examples(sets: Sequence[PairSet], names: Sequence[str], data: DataConfig) -> list[Example]:
     """Reads pairs by stem (or `SET/STEM`); errors are those of `find_images` and `read_example`."""
-    return [read_example(pair.images, data) for _, pair in find_images(sets, names)]
+    return [replace(read_example(pair.images, data), name=pair.stem) for _, pair in find_images(sets, names)]
 
 
 def read_example(files: Mapping[str, Path], data: DataConfig) -> Example:

@@ -88,6 +88,8 @@ class PredictionFolder:
         Raises:
             OSError: It cannot be written; the error names the file.
         """
+        for folder in self._folders:
+            (folder / stem).parent.mkdir(exist_ok=True)  # that of a frame's video
         write_png(self.path / "maps" / f"{stem}.png", quantised(saliency))
         if self.threshold is not None:
             mask = mask_of(saliency, self.threshold).astype(np.uint8) * 255

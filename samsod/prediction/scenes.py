@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from samsod.data.sources.folders import by_stem, images_by_stem
+from samsod.data.sources.folders import by_stem, images_by_stem, images_or_frames
 from samsod.data.sources.modalities import role_of
 from samsod.data.sources.pairing import Files, lines_of, match, summarise
 from samsod.prediction.frames import Track, VideoScenes
@@ -54,8 +54,9 @@ def find_items(sources: Mapping[str, str], modalities: Sequence[str], allow_miss
     """Pairs files by stem; those of patterns by number; a single file of each modality; or the frames of videos.
 
     Args:
-        sources: By modality a folder, a list file (`.txt`, one image a line, relative to it), one image, a pattern such
-            as `frames/%04d.png`, or a video. Beside a video, images are taken in their order as its frames.
+        sources: By modality a folder (of images, or of videos with a folder for each modality in each), a list file
+            (`.txt`, one image a line, relative to it), one image, a pattern such as `frames/%04d.png`, or a video.
+            Beside a video, images are taken in their order as its frames.
         modalities: Those of the model, the reference first.
         allow_missing: Take scenes that lack some of them too.
 
@@ -77,7 +78,7 @@ def find_items(sources: Mapping[str, str], modalities: Sequence[str], allow_miss
 
 
 def _file_scenes(places: Mapping[str, Path], allow_missing: bool) -> FileScenes:
-    files = {name: _files(place) for name, place in places.items()}
+    files = {name: _files(place, role_of(name).names) for name, place in places.items()}
     patterns = [place for place in places.values() if _is_pattern(place)]
     if patterns and len(patterns) < len(places):
         other = next(place for place in places.values() if place not in patterns)
@@ -94,9 +95,10 @@ def _file_scenes(places: Mapping[str, Path], allow_missing: bool) -> FileScenes:
     return FileScenes(list(places), scenes, unmatched)
 
 
-def _files(place: Path) -> Files:
+def _files(place: Path, folders: Sequence[str] = ()) -> Files:
+    """The files of a place by stem; of a set of videos, each with a folder that is called so, by `VIDEO/stem`."""
     if os.path.isdir(place):
-        return images_by_stem(place)
+        return images_or_frames(place, folders) if folders else images_by_stem(place)
     if place.suffix.lower() == LIST_ENDING:
         return by_stem([place.parent / expanded(line) for line in lines_of(place)], place)
     if os.path.exists(place):

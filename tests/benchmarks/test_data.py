@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def test_enlarged_pairs(scenes: list[Pair], tmp_path: Path) -> None:
     for pair in enlarge(scenes, tmp_path / "large"):
         assert read_rgb(pair.reference).shape == (LARGE[1], LARGE[0], 3) and pair.reference.suffix == ".jpg"
         assert read_truth(pair.ground_truth).shape == (LARGE[1], LARGE[0])
+    frames = [replace(pair, stem=f"{video}/0001") for video, pair in zip("ab", scenes, strict=False)]
+    assert len({path for pair in enlarge(frames, tmp_path / "frames") for path in pair.files.values()}) == 6
 
 
 def test_the_pipelines_agree_but_for_the_order(scenes: list[Pair]) -> None:

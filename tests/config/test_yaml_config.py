@@ -11,6 +11,7 @@ import pytest
 
 from samsod.config import Config, ModelConfig, load_config, to_yaml
 from samsod.config.data_schema import DatasetConfig, ModalityConfig
+from samsod.data.sources.families import find_family
 from samsod.utils.errors import UserError
 from tests.places import ROOT
 
@@ -154,6 +155,10 @@ def test_protocols_are_the_papers(tmp_path: Path) -> None:
     protocols = {
         "large": (["vt5000 train"], three),
         "rgbd": (["nju2k train", "nlpr train"], four),
+        "rgbd_2985": (["nju2k train", "nlpr train", "dut_rgbd train"], [*four[:2], "dut_rgbd test", *four[2:]]),
+        "rgbd_videos": (["rdvs train"], ["rdvs test"]),
+        "rgbt_unaligned": (["uvt20k train"], ["uvt20k test", "uvt2000 "]),
+        "cod": (["cod10k_camo "], ["chameleon ", "camo test", "cod10k test", "nc4k "]),
         "rail": (["neu_rsdds_aug train"], ["neu_rsdds_aug test"]),
         "scribble": (["rgbts "], three),
     }
@@ -166,6 +171,15 @@ def test_protocols_are_the_papers(tmp_path: Path) -> None:
             ]
             assert (*listed,) == expected and config.model.size == size
     assert own.loss.name == "scribble" and own.data.holdout == 0
+
+
+def test_protocols_list_parts_that_their_sets_have() -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        config = load_config(path)
+        for item in (*config.data.train, *config.data.val, *config.data.test):
+            family = find_family(item)
+            family.roles(config.model.modalities)
+            assert family.aligned or config.data.sizes == "any"
 
 
 def test_recipes_are_the_papers() -> None:

@@ -17,7 +17,7 @@ from samsod.prediction.predictor import Predictor
 from samsod.utils.errors import Failure, UserError
 from samsod.utils.files import locked
 from samsod.workflows import test as run_test
-from tests.conftest import Save
+from tests.conftest import Save, write_pairs
 from tests.ranks import run_ranks
 
 
@@ -136,6 +136,24 @@ def test_missing_modalities_and_lists(config: Config, save: Save, tmp_path: Path
     assert alone.predicted == 1
     same = [(tmp_path / out / "maps" / "004.png").read_bytes() for out in ("out", "alone")]
     assert same[0] == same[1]
+
+
+def test_sets_of_videos_are_predicted_by_video(config: Config, save: Save, tmp_path: Path) -> None:
+    for seed, video in enumerate(("boat", "cat")):
+        write_pairs(tmp_path / "films" / video, 2, seed)
+    path, out, both = save(config), tmp_path / "out", dict.fromkeys(("rgb", "thermal"), tmp_path / "films")
+    assert predict(path, both, out, threshold="otsu", pictures=["overlays"]) == (4, 0, [])
+    expected = [f"{video}/00{frame}.png" for video in ("boat", "cat") for frame in range(2)]
+    for kind in ("maps", "masks", "overlays"):
+        assert sorted(str(one.relative_to(out / kind)) for one in (out / kind).rglob("*.png")) == expected
+    (out / "overlays" / "cat" / "001.png").unlink()
+    assert predict(path, both, out, threshold="otsu", pictures=["overlays"]) == (1, 3, [])
+    alone = {name: tmp_path / "films" / "cat" / part for name, part in (("rgb", "RGB"), ("thermal", "T"))}
+    predict(path, alone, tmp_path / "alone")
+    assert (tmp_path / "alone/maps/001.png").read_bytes() == (out / "maps/cat/001.png").read_bytes()
+    # A set of images is no set of videos: its folders of other images and of masks are not its RGB images.
+    with pytest.raises(UserError, match=r"cat: holds no image"):
+        predict(path, {**both, "rgb": tmp_path / "films" / "cat"}, tmp_path / "none")
 
 
 @pytest.mark.parametrize(

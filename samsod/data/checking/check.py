@@ -47,10 +47,10 @@ class CheckedSet:
 
 
 def check_set(found: FoundSet, data: DataConfig, processes: int, watch: Watch) -> CheckedSet:
-    """Reads every file of a set; see `inspect_pairs`."""
+    """Reads every file of a set; see `inspect_pairs`. Images that are published unaligned may differ in size."""
     pairs = found.whole.pairs
     modalities = {name: settings_of(name, data) for name in found.modalities}
-    facts = inspect_pairs(pairs, modalities, processes, data.sizes)
+    facts = inspect_pairs(pairs, modalities, processes, data.sizes if found.family.aligned else "any")
     return CheckedSet(found, tuple(watch(facts, len(pairs), f"checking {found.label}")))
 
 
@@ -59,6 +59,8 @@ def notes_on(checked: CheckedSet) -> Iterator[str]:
     found, facts = checked.found, checked.facts
     if found.published not in (None, len(facts)):
         yield f"{len(facts)} pairs, {found.published} as published"
+    if not found.family.aligned and len(found.modalities) > 1:
+        yield "its images are not aligned: train and test with data.sizes=any"
     groups = [group for group in _by_digest(facts).values() if len(group) > 1]
     if groups:
         repeated = sum(map(len, groups)) - len(groups)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samsod.config.data_schema import DatasetConfig
-from samsod.data.sources.families import Family, find_family
-from samsod.data.sources.layout import Layout, find_layout
-from samsod.data.sources.pairing import Unmatched, pair_files, summarise
+from samsod.data.sources.families import find_family
+from samsod.data.sources.family import Family
+from samsod.data.sources.layout import find_layout
+from samsod.data.sources.pairing import Unmatched, pair_files, summarise, video_of
+from samsod.data.sources.wanted import Layout
 from samsod.utils.errors import UserError
 
 
@@ -19,7 +21,7 @@ class Pair:
     """The images of one scene, one for each modality, and their truth.
 
     Attributes:
-        stem: The file name all share, without its ending.
+        stem: The file name all share, without its ending; of a frame of a video `VIDEO/stem`.
         images: The image of each modality, the reference first.
         ground_truth: The mask; of a set with scribbles the strokes on the foreground.
         labelled: Of a set with scribbles the image of the pixels that any stroke covers, else None.
@@ -74,6 +76,7 @@ class FoundSet:
         modalities: What it was asked for images of.
         whole: The pairs that are complete, sorted by stem or in the order of the list file.
         unmatched: The files that lack a partner; with a list file only those it names.
+        unlabelled: How many frames of videos were passed over, as they have no mask.
     """
 
     config: DatasetConfig
@@ -82,6 +85,7 @@ class FoundSet:
     modalities: tuple[str, ...]
     whole: PairSet
     unmatched: tuple[Unmatched, ...]
+    unlabelled: int = 0
 
     @property
     def label(self) -> str:
@@ -108,7 +112,7 @@ def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str], ma
     """
     family = find_family(config)
     layout = find_layout(config, family, data_root, modalities)
-    pairing = pair_files(layout, family.roles(modalities), config.list_file)
+    pairing = pair_files(layout, family.roles(modalities), config.list_file, family.shared_masks)
     own = masked in ("", modalities[0])
     pairs = tuple(
         Pair(stem, {name: files[name] for name in modalities}, files["ground_truth"], files.get("labelled"), own)
@@ -116,7 +120,7 @@ def look_up(config: DatasetConfig, data_root: str, modalities: Sequence[str], ma
     )
     own_name = family.folders[0] if family.folders else family.name
     whole = PairSet(config.name or own_name, pairs)
-    return FoundSet(config, family, layout, tuple(modalities), whole, pairing.unmatched)
+    return FoundSet(config, family, layout, tuple(modalities), whole, pairing.unmatched, pairing.unlabelled)
 
 
 def find_set(config: DatasetConfig, data_root: str, modalities: Sequence[str]) -> PairSet:
@@ -158,16 +162,18 @@ def pairs_id(sets: Sequence[PairSet]) -> str:
 def hold_out(pairs: Sequence[Pair], share: float) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Divides the pairs by a hash of their stems, so that the same files are held out in every run.
 
+    Frames of videos are divided by a hash of their video's name, as frames of one are near-copies of each other.
+
     Args:
         pairs: The pairs; both results keep their order.
-        share: About how much of them to hold out, 0 to 1. Above 0, and with two pairs or more, at least one is held
-            out and at least one kept.
+        share: About how much of them to hold out, 0 to 1. Above 0, and with two pairs (or videos) or more, at least one
+            is held out and at least one kept.
 
     Returns:
         (kept, held out).
     """
-    draws = {pair.stem: _draw(pair.stem) for pair in pairs}
-    ranked = sorted(draws.values())
+    draws = {pair.stem: _draw(video_of(pair.stem) or pair.stem) for pair in pairs}
+    ranked = sorted({*draws.values()})
     if share <= 0 or len(ranked) < 2:
         return tuple(pairs), ()
     # Above the lowest draw and not above the highest, so that neither part is empty.
@@ -176,7 +182,7 @@ def hold_out(pairs: Sequence[Pair], share: float) -> tuple[tuple[Pair, ...], tup
     return kept, tuple(pair for pair in pairs if draws[pair.stem] < threshold)
 
 
-def _draw(stem: str) -> float:
-    """A number in [0, 1) that depends on the stem alone."""
-    digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).digest()
+def _draw(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

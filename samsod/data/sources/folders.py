@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from samsod.utils.errors import UserError, shown
@@ -14,6 +15,10 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 class Absent(UserError):
     """A folder that was looked for is not there, or its content cannot be."""
+
+
+class NoImage(UserError):
+    """A folder holds no image."""
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
@@ -26,6 +31,29 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     """
     paths = [folder / name for name in _listed(folder) if os.path.splitext(name)[1].lower() in ENDINGS]
     return by_stem([path for path in paths if os.path.isfile(path) or not os.path.exists(path)], folder)
+
+
+def images_or_frames(folder: Path, within: Sequence[str] = ()) -> dict[str, Path]:
+    """The images of a folder by stem; where it holds none, those of the videos in it by `VIDEO/stem`.
+
+    Args:
+        folder: The folder, with `0001.png`, or with `VIDEO/GT/0001.png`, or `VIDEO/0001.png`.
+        within: How the folder in a video's that holds its images may be called; empty: they lie in the video's own.
+
+    Raises:
+        UserError: As of `images_by_stem`.
+    """
+    try:
+        return images_by_stem(folder)
+    except NoImage:
+        frames = {}
+        for video in subfolders(folder):
+            for place in children(video, within)[:1] if within else [video]:
+                with suppress(NoImage):
+                    frames.update({f"{video.name}/{stem}": path for stem, path in images_by_stem(place).items()})
+        if not frames:
+            raise
+        return frames
 
 
 def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
@@ -46,7 +74,7 @@ def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
             faults.append(f"{shown(place)}: two files of the same stem: {both}")
         files[path.stem] = path
     if not files:
-        faults.append(f"{shown(place)}: holds no image ({', '.join(ENDINGS)})")
+        raise NoImage(f"{shown(place)}: holds no image ({', '.join(ENDINGS)})")
     if faults:
         raise UserError(*faults)
     return files

@@ -7,57 +7,28 @@ compared without regard to case, hyphens, underscores and blanks.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from samsod.config.data_schema import DatasetConfig
-from samsod.data.sources.families import Family
+from samsod.data.sources.family import Family
 from samsod.data.sources.folders import Absent, children, enumerated, folder_key, what_is_in
-from samsod.data.sources.modalities import MODALITIES, Role
+from samsod.data.sources.modalities import MODALITIES, role_of
+from samsod.data.sources.videos import find_videos
+from samsod.data.sources.wanted import (
+    ALL_PARTS,
+    Layout,
+    NoPlace,
+    Wanted,
+    has_any_role,
+    is_part,
+    joined,
+    no_part,
+    part_below,
+    role_folders,
+)
 from samsod.utils.errors import UserError, nearest
 from samsod.utils.files import expanded
-
-# Written as `folder_key` writes them.
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training", "trainset", "trainingset", "traindataset", "traindata", "rgbdfortrain"),
-    "test": ("test", "testing", "testset", "testingset", "testdataset", "testdata", "rgbdfortest"),
-}
-_ALL_PARTS = (*PARTS["test"], *PARTS["train"])
-
-
-class Layout(NamedTuple):
-    """Where a set lies: its folder, and the folders of its images by modality, of its masks and its strokes."""
-
-    root: Path
-    folders: Mapping[str, Path]
-
-
-class Wanted(NamedTuple):
-    """What is looked for: the set, its family, and what its folders hold, the reference's first."""
-
-    config: DatasetConfig
-    family: Family
-    roles: Mapping[str, Role]
-
-    @property
-    def reference(self) -> str:
-        """The modality that pairs are made from."""
-        return next(iter(self.roles))
-
-    def folder(self, role: str) -> Path:
-        """The folder the config names, or the empty path."""
-        named = {"ground_truth": self.config.ground_truth, "labelled": self.config.labelled, **self.config.folders}
-        return expanded(named.get(role, ""))
-
-    def says_where(self, role: str) -> bool:
-        """Whether the config says by a full path where the folder is."""
-        return self.folder(role).is_absolute()
-
-
-class NoPlace(Absent):
-    """The data sets' folder holds none that goes by the set's name, or the set's none of the part."""
 
 
 def find_layout(config: DatasetConfig, family: Family, data_root: str, modalities: Sequence[str]) -> Layout:
@@ -83,7 +54,7 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str, modalitie
     for place in _places(wanted, data_root):
         for root in (place, *children(place, family.folders)):
             try:
-                return Layout(root, _folders(wanted, root))
+                return _layout(wanted, root)
             except Absent as fault:
                 faults.append(fault)
     raise faults[0]
@@ -91,8 +62,8 @@ def find_layout(config: DatasetConfig, family: Family, data_root: str, modalitie
 
 def bears_name(folder: Path, family: Family) -> bool:
     """Whether a folder goes by one of the names of a published set, with or without its part, but not the part's."""
-    names = [*family.folders, *_joined(family.folders, _ALL_PARTS)]
-    return folder_key(folder.resolve().name) in {folder_key(name) for name in names}.difference(_ALL_PARTS)
+    names = [*family.folders, *joined(family.folders, ALL_PARTS)]
+    return folder_key(folder.resolve().name) in {folder_key(name) for name in names}.difference(ALL_PARTS)
 
 
 def _check_names(config: DatasetConfig, known: Sequence[str]) -> None:
@@ -113,7 +84,8 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
         return [wanted.folder(wanted.reference).parent]
     if not family.folders:
         held = [f"{role.called}s" for role in wanted.roles.values()]
-        raise Absent(f"{config.family}: set root to the folder that holds those of the {enumerated(held)}")
+        where = "the videos" if family.videos else f"those of the {enumerated(held)}"
+        raise Absent(f"{config.family}: set root to the folder that holds {where}")
     parent = expanded(data_root)
     if not os.path.isdir(parent):
         raise Absent(f"{config.family}: data.root is no folder: {parent}")
@@ -127,95 +99,61 @@ def _places(wanted: Wanted, data_root: str) -> list[Path]:
 
 
 def _under(parent: Path, wanted: Wanted) -> Iterator[Path]:
-    names, parts = wanted.family.folders, _parts_of(wanted.config)
-    images = wanted.roles[wanted.reference].names
-    # A folder that is named after its part alone is the set's only when the images lie in it.
-    named = children(parent, names)
-    yield from (place for place in named if folder_key(place.name) not in _ALL_PARTS or children(place, images))
-    yield from children(parent, _joined(names, parts))
-    for part in children(parent, parts):
+    names = wanted.family.folders
+    for place in children(parent, names):
+        if folder_key(place.name) not in ALL_PARTS or _holds_what_it_has(place, wanted.family):
+            yield place
+    yield from children(parent, joined(names, wanted.parts))
+    for part in children(parent, wanted.parts):
         yield from children(part, names)
 
 
+def _holds_what_it_has(folder: Path, family: Family) -> bool:
+    """Whether a folder holds images of all the family's modalities and of no other that is known by name.
+
+    A folder that is named after its part alone, as TrainDataset is, may be anyone's.
+    """
+    held = [name for name in {*MODALITIES, *family.modalities} if children(folder, role_of(name).names)]
+    return set(held) == set(family.modalities)
+
+
+def _layout(wanted: Wanted, root: Path) -> Layout:
+    if wanted.family.videos:
+        place, videos = find_videos(wanted, root)
+        return Layout(root, dict.fromkeys(wanted.roles, place), videos)
+    return Layout(root, _folders(wanted, root) if wanted.config.split else _whole(wanted, root), {})
+
+
 def _folders(wanted: Wanted, root: Path) -> dict[str, Path]:
-    config, names = wanted.config, wanted.family.folders
-    if not config.split:
-        return _whole(wanted, root)
-    parts = PARTS[config.split]
-    above = next(iter([*children(root, parts), *children(root, _joined(names, parts))]), None)
+    """The folders of a part."""
+    above = part_below(wanted, root)
     if above is not None:
-        return _role_folders(wanted, above)
-    is_part = _is_part(root, names, parts)
-    roles = wanted.roles.items()
-    if not is_part and not any(wanted.folder(name) != Path() or children(root, role.names) for name, role in roles):
-        raise _no_part(config, root)
-    folders = _role_folders(wanted, root)
-    below = {role: next(iter(children(folder, parts)), None) for role, folder in folders.items()}
+        return role_folders(wanted, above)
+    is_it = is_part(wanted, root)
+    if not is_it and not has_any_role(wanted, root):
+        raise no_part(wanted, root)
+    folders = role_folders(wanted, root)
+    below = {role: next(iter(children(folder, wanted.parts)), None) for role, folder in folders.items()}
     found = {role: folder for role, folder in below.items() if folder is not None}
-    lacking = [role for role in folders if role not in found and not wanted.says_where(role)]
-    if not lacking or (not found and is_part):
+    # train_images says it in its own name.
+    told = {
+        role
+        for role, folder in folders.items()
+        if wanted.says_where(role) or folder_key(folder.name).startswith(wanted.config.split)
+    }
+    shared = {"ground_truth"} if wanted.family.shared_masks and found else set()
+    lacking = [role for role in folders if role not in {*found, *told, *shared}]
+    if not lacking or (not found and is_it):
         return {**folders, **found}
-    raise _no_part(config, folders[lacking[0]]) if found else _no_part(config, root)
-
-
-def _no_part(config: DatasetConfig, place: Path) -> NoPlace:
-    return NoPlace(
-        f"{config.family}: no folder {config.split} in {place}; {what_is_in(place)}; a folder that holds "
-        f"the {config.split} part alone must have {config.split!r} in its name"
-    )
+    raise no_part(wanted, folders[lacking[0]] if found else root)
 
 
 def _whole(wanted: Wanted, root: Path) -> dict[str, Path]:
     """The folders of a set without parts; of a published one they may still lie in a folder Train or Test."""
     try:
-        return _role_folders(wanted, root)
+        return role_folders(wanted, root)
     except Absent:
-        parts = children(root, _parts_of(wanted.config)) if len(wanted.family.splits) == 1 else []
+        parts = children(root, wanted.parts) if len(wanted.family.splits) == 1 else []
         if len(parts) != 1:
             raise
-    return _role_folders(wanted, parts[0])
-
-
-def _role_folders(wanted: Wanted, base: Path) -> dict[str, Path]:
-    return {role: _role_folder(wanted, base, role) for role in wanted.roles}
-
-
-def _role_folder(wanted: Wanted, base: Path, role: str) -> Path:
-    config, family, explicit = wanted.config, wanted.family, wanted.folder(role)
-    named = explicit != Path()
-    if named and os.path.isdir(base / explicit):
-        return base / explicit
-    if explicit.is_absolute():
-        raise Absent(f"{config.family}: no such folder: {explicit}")
-    called, usual = wanted.roles[role]
-    names = (str(explicit),) if named else usual
-    found = children(base, names)
-    if found:
-        return found[0]
-    parted = not config.split and any(children(base, parts) for parts in PARTS.values())
-    raise Absent(
-        f"{config.family}: no folder of {called}s in {base}; looked for {', '.join(names)}; "
-        f"{what_is_in(base)}{'; or set split to train or test' if parted and len(family.splits) > 1 else ''}"
-    )
-
-
-def _parts_of(config: DatasetConfig) -> Sequence[str]:
-    return PARTS[config.split] if config.split else _ALL_PARTS
-
-
-def _is_part(root: Path, set_names: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether the folder is one part already, such as VT5000-Train or Train/VT5000.
-
-    Without such a name it is not taken for one: `split: train` and `split: test` would give the same images.
-    """
-    folder = root.resolve()
-    own = {folder_key(folder.name), *re.split(r"[-_ ]", folder.name.lower())}
-    above = folder_key(folder.parent.name)
-    joined = {folder_key(name) for name in _joined(set_names, parts)}
-    if own.isdisjoint(_ALL_PARTS) and joined.isdisjoint(own):
-        return above in parts or above in joined
-    return not own.isdisjoint((*parts, *joined))
-
-
-def _joined(set_names: Sequence[str], parts: Sequence[str]) -> list[str]:
-    return [name + part for name in set_names for part in parts]
+    return role_folders(wanted, parts[0])

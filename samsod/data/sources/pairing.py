@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from samsod.data.sources.folders import ENDINGS, images_by_stem, some_of
-from samsod.data.sources.layout import Layout
 from samsod.data.sources.modalities import Role
+from samsod.data.sources.wanted import Layout
 from samsod.utils.errors import UserError, about, shown
 from samsod.utils.files import expanded
 
@@ -45,27 +45,80 @@ class Unmatched(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """The stems that have a file in every folder, with these files by role; and what is left over."""
+    """What belongs together.
+
+    Attributes:
+        whole: The stems that have a file in every folder, with these files by role.
+        unmatched: What is left over.
+        unlabelled: How many frames of videos were passed over, as they have no mask.
+    """
 
     whole: Mapping[str, Files]
     unmatched: tuple[Unmatched, ...]
+    unlabelled: int = 0
 
 
-def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str) -> Pairing:
+def pair_files(layout: Layout, roles: Mapping[str, Role], list_file: str, shared_masks: bool = False) -> Pairing:
     """Pairs the images of a set's folders.
 
     Args:
         layout: The folders; the first holds the reference's images, which all others are partners of.
         roles: What they hold.
-        list_file: Text file with one stem a line, as given or in the set's folder; empty: all stems, sorted.
+        list_file: Text file with one stem a line (or the name of a video, for all its frames), as given or in the set's
+            folder; empty: all stems, sorted.
+        shared_masks: Whether masks without an image are those of other parts.
 
     Raises:
         UserError: A folder without images, two files of one stem, or a list file that cannot be used.
     """
-    files = {role: images_by_stem(folder) for role, folder in layout.folders.items()}
     source = _list_path(list_file, layout.root) if list_file else None
-    stems = _listed(source, next(iter(files.values()))) if source else ()
+    if layout.videos:
+        return _pair_frames(layout, roles, source)
+    stored = {role: images_by_stem(folder) for role, folder in layout.folders.items()}
+    first, images = next(iter(stored.items()))
+    files = {role: _renamed(partners, roles[role], images) for role, partners in stored.items()}
+    if shared_masks:
+        files["ground_truth"] = {stem: path for stem, path in files["ground_truth"].items() if stem in images}
+    stems = _listed(source, files[first], {}) if source else ()
     return match(files, roles, layout.folders, stems, source)
+
+
+def _pair_frames(layout: Layout, roles: Mapping[str, Role], source: Path | None) -> Pairing:
+    """Pairs the frames of videos that have a mask, by `VIDEO/stem`."""
+    files: dict[str, dict[str, Path]] = {role: {} for role in roles}
+    for video, folders in layout.videos.items():
+        for role, folder in folders.items():
+            files[role].update({f"{video}/{stem}": path for stem, path in images_by_stem(folder).items()})
+    first, masks = next(iter(files)), files["ground_truth"]
+    labelled = sorted(stem for stem in files[first] if stem in masks)
+    if source:
+        videos = {video: list(stems) for video, stems in groupby(labelled, video_of)}
+        pairing = match(files, roles, layout.folders, _listed(source, files[first], videos), source)
+    else:
+        left = {role: {stem: path for stem, path in found.items() if stem in masks} for role, found in files.items()}
+        pairing = match(left, roles, layout.folders)
+    role_by_call = {role.called: name for name, role in roles.items()}
+    places = (layout.videos.get(video_of(one.stem), layout.folders) for one in pairing.unmatched)
+    unmatched = (
+        one._replace(folder=folders[role_by_call[one.called]])
+        for one, folders in zip(pairing.unmatched, places, strict=True)
+    )
+    return Pairing(pairing.whole, tuple(unmatched), 0 if source else len(files[first]) - len(labelled))
+
+
+def video_of(stem: str) -> str:
+    """The video a frame is of; empty for an image that is of none."""
+    return stem.rpartition("/")[0]
+
+
+def _renamed(files: Files, role: Role, images: Files) -> Files:
+    """Files by the reference's stems where all have their folder's name at their end, as 12_depth.png has."""
+    if files.keys().isdisjoint(images):
+        for name in role.names:
+            ending = f"_{name}".lower()
+            if all(stem.lower().endswith(ending) for stem in files):
+                return {stem[: -len(ending)]: path for stem, path in files.items()}
+    return files
 
 
 def match(
@@ -134,9 +187,9 @@ def lines_of(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _listed(path: Path, known: Files) -> list[str]:
-    """The stems a list file names, in its order."""
-    stems = [_as_stem(line, known) for line in lines_of(path)]
+def _listed(path: Path, known: Files, videos: Mapping[str, Sequence[str]]) -> list[str]:
+    """The stems a list file names, in its order; of a video it names, those given here."""
+    stems = [stem for line in lines_of(path) for stem in videos.get(line) or [_as_stem(line, known)]]
     if not stems:
         raise UserError(f"{path}: the list file names no stem")
     doubled = [stem for stem, count in Counter(stems).items() if count > 1]

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.sources.catalog import FoundSet, look_up
-from samsod.data.sources.families import FAMILIES, Family, family_named
-from samsod.data.sources.folders import Absent, subfolders, what_is_in
-from samsod.data.sources.layout import NoPlace, bears_name, find_layout
+from samsod.data.sources.families import FAMILIES, family_named
+from samsod.data.sources.family import Family
+from samsod.data.sources.folders import Absent, children, some_of, subfolders, what_is_in
+from samsod.data.sources.layout import bears_name, find_layout
 from samsod.data.sources.modalities import MODALITIES, role_of
+from samsod.data.sources.wanted import ALL_PARTS, NoPlace
 from samsod.utils.errors import UserError
+
+SEVERAL = 4
+"""So many trees of one's own in a folder are perhaps the videos of one set."""
 
 
 @dataclass
@@ -36,8 +41,9 @@ class Recognised:
 def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | None = None) -> Recognised:
     """Finds every set of the catalog in a folder as training would with `data.root` there, and other RGB/T/GT trees.
 
-    The folder may also be a set itself, and those in it trees of one's own, which are families `folders` and
-    `scribbles`, with all the modalities that are there.
+    The folder may also be a set itself, and those in it trees of one's own, which are families `folders`, `scribbles`
+    and `videos`, with all the modalities that are there. Folders that each hold RGB, T and GT may be sets, and may be
+    the videos of one: the folder itself is one of videos only when it is asked for.
 
     Args:
         root: The folder.
@@ -56,18 +62,19 @@ def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | No
     found = Recognised(folders or {})
     for family in published:
         _find_published(found, family, root, wanted=bool(family_name))
-    if own and not _at_home(found, root) and not _find_own(found, own, root):
+    itself = [family for family in own if family_name or not family.videos]
+    if own and not _at_home(found, root) and not _find_own(found, itself, root):
         _find_own_below(found, own, root)
     if not found.sets and not found.faults:
         there = ", ".join(path.name for path in subfolders(root)[:20]) or "no folders"
-        named = ", ".join(family.folders[0] for family in FAMILIES.values() if family.folders)
+        named = some_of([family.folders[0] for family in FAMILIES.values() if family.folders])
         raise UserError(f"{root}: no data set is recognised ({named}, or folders RGB, T and GT); it holds {there}")
     return found
 
 
 def _find_published(found: Recognised, family: Family, root: Path, wanted: bool) -> None:
     # The folder itself comes first where it has the set's name, and is looked at last where the set was asked for.
-    itself = bears_name(root, family)
+    itself = bears_name(root, family) and _looks_like_a_set(root, family)
     places = [str(root)] * itself + [""] + [str(root)] * (wanted and not itself)
     # Asked for this set alone, a folder of a modality it lacks is a mistake.
     folders = {name: folder for name, folder in found.folders.items() if wanted or name in family.modalities}
@@ -84,8 +91,14 @@ def _find_published(found: Recognised, family: Family, root: Path, wanted: bool)
     missing = {split: fault for split, fault in absent.items() if isinstance(fault, NoPlace)}
     if len(missing) < len(tried):
         found.notes += [f"{family.folders[0]}: the {split} part was not found" for split in missing]
-    elif wanted or any(bears_name(folder, family) for folder in (root, *subfolders(root))):
+    elif wanted or itself or any(bears_name(folder, family) for folder in subfolders(root)):
         found.faults.append(str(next(iter(missing.values()))))
+
+
+def _looks_like_a_set(root: Path, family: Family) -> bool:
+    """Whether a folder holds images or parts: a disk may be called SSD too."""
+    names = [name for role in family.roles(family.modalities).values() for name in role.names]
+    return bool(children(root, [*names, *ALL_PARTS]))
 
 
 def _first_that_fits(
@@ -113,6 +126,7 @@ def _find_own(found: Recognised, families: Sequence[Family], root: Path, least: 
         ]
         held = {config.split: _held(found, config, family, root) for config in configs}
         fitting = [config for config in configs if len(held[config.split]) >= least]
+        fitting = [config for config in fitting if not _is_taken(found, config, family, held[config.split])]
         # With its parts below the folders of images, the whole seems to fit too.
         fitting = [config for config in fitting if config.split] or fitting
         for config in fitting:
@@ -123,6 +137,15 @@ def _find_own(found: Recognised, families: Sequence[Family], root: Path, least: 
         if fitting:
             return True
     return False
+
+
+def _is_taken(found: Recognised, config: DatasetConfig, family: Family, modalities: Sequence[str]) -> bool:
+    """Whether it is one of the sets found, which may stand in a folder that has the name of its part alone."""
+    taken = {path for one in found.sets for path in one.layout.folders.values()}
+    try:
+        return not taken.isdisjoint(find_layout(config, family, "", modalities).folders.values())
+    except UserError:
+        return False  # to be met again, and reported
 
 
 def _held(found: Recognised, config: DatasetConfig, family: Family, root: Path) -> list[str]:
@@ -140,6 +163,7 @@ def _only(name: str, folders: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_own_below(found: Recognised, families: Sequence[Family], root: Path) -> None:
+    before = len(found.sets)
     taken = [path for one in found.sets for path in one.layout.folders.values()]
     for folder in subfolders(root):
         known = any(bears_name(folder, family) for family in FAMILIES.values())
@@ -150,13 +174,19 @@ def _find_own_below(found: Recognised, families: Sequence[Family], root: Path) -
         why = _first_that_fits([config], FAMILIES["folders"], root, list(dict.fromkeys(["rgb", *found.folders])))
         alone = f"folders: images of one modality alone in {folder}: give it as the root if it is one"
         found.notes.append(f"not taken for a data set: {alone if isinstance(why, DatasetConfig) else why}")
+    if len(found.sets) - before >= SEVERAL and all(one.family.name == "folders" for one in found.sets[before:]):
+        found.notes.append(f"if the {len(found.sets) - before} trees are the videos of one set, ask for --set videos")
 
 
 def _add(found: Recognised, config: DatasetConfig, root: Path, modalities: Sequence[str]) -> None:
     try:
-        found.sets.append(look_up(config, str(root), modalities))
+        one = look_up(config, str(root), modalities)
     except UserError as error:
         found.faults += error.args
+        return
+    found.sets.append(one)
+    if one.unlabelled:
+        found.notes.append(f"{one.label}: {one.unlabelled} frames without a mask are passed over")
 
 
 def _at_home(found: Recognised, root: Path) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from samsod.data.sources.catalog import PairSet
-from samsod.data.sources.folders import images_by_stem, some_of
+from samsod.data.sources.folders import children, images_or_frames, some_of
+from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.scoring import MapPair, MapSet, maps_folder
 from samsod.utils.errors import UserError
 
@@ -15,7 +16,8 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
     """The files of every method's maps by method, data set and stem.
 
     With one data set a method's folder holds the maps itself, or a sub-folder called as the set; with several there
-    is such a sub-folder for each. (Maps of images that nobody asks for may be missing.)
+    is such a sub-folder for each. Maps of videos' frames lie in folders of these videos in it. (Maps of images that
+    nobody asks for may be missing.)
 
     Raises:
         UserError: A folder is missing or holds no image; one line each.
@@ -25,8 +27,8 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
     for method, folder in predictions.items():
         for pair_set in sets:
             try:
-                place = maps_folder(method, folder, pair_set.name, alone=len(sets) == 1)
-                found.setdefault(method, {})[pair_set.name] = images_by_stem(place)
+                place = _maps_of(method, folder, pair_set, alone=len(sets) == 1)
+                found.setdefault(method, {})[pair_set.name] = images_or_frames(place)
             except UserError as error:
                 faults.append(str(error))
     if faults:
@@ -48,3 +50,11 @@ def map_sets(method: str, maps: Mapping[str, Mapping[str, Path]], sets: Sequence
         found = (MapPair(pair.stem, files[pair.stem], pair.ground_truth) for pair in pair_set.pairs)
         result.append(MapSet(method, pair_set.name, tuple(found)))
     return result
+
+
+def _maps_of(method: str, folder: Path, pair_set: PairSet, alone: bool) -> Path:
+    """Where a method's maps of a set lie. With videos in it, the folder itself holds no image either way."""
+    by_video = any(video_of(pair.stem) for pair in pair_set.pairs)
+    if alone and by_video and folder.is_dir() and not children(folder, [pair_set.name]):
+        return folder
+    return maps_folder(method, folder, pair_set.name, alone)

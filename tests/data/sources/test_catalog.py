@@ -9,7 +9,8 @@ import pytest
 
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.sources.catalog import Pair, PairSet, find_set, hold_out
-from samsod.data.sources.families import FAMILIES, Family, find_family
+from samsod.data.sources.families import FAMILIES, find_family
+from samsod.data.sources.family import Family
 from tests.conftest import RGBT
 
 MakeSet = Callable[..., Path]
@@ -195,8 +196,7 @@ def test_two_folders_of_one_name(tmp_path: Path, make_set: MakeSet, one_line: On
 
 def test_unknown_family_and_split(one_line: OneLine) -> None:
     assert one_line(find_family, DatasetConfig("vt500")) == (
-        "no data set family is called 'vt500' (did you mean 'vt5000'?); known: folders, neu_rsdds_aug, nju2k, "
-        "nju2k_nlpr, nlpr, rgbts, scribbles, sip, stere, vdt2048, vt1000, vt5000, vt821"
+        f"no data set family is called 'vt500' (did you mean 'vt5000'?); known: {', '.join(sorted(FAMILIES))}"
     )
     assert one_line(find_family, DatasetConfig("vt5000")) == "vt5000: split is ''; expected train or test"
     assert one_line(find_family, DatasetConfig("vt821", "test")) == (
@@ -237,6 +237,18 @@ def test_hold_out_is_a_stable_partition() -> None:
 def test_hold_out_leaves_neither_part_empty(share: float, count: int) -> None:
     kept, held = hold_out(pairs([f"{number}" for number in range(count)]), share)
     assert kept and held and len(kept) + len(held) == count
+
+
+def test_hold_out_is_by_video() -> None:
+    frames = pairs([f"video_{video}/{frame:03}" for video in range(40) for frame in range(5 + video % 7)])
+    kept, held = hold_out(frames, 0.2)
+    videos = [{one.stem.partition("/")[0] for one in part} for part in (kept, held)]
+    assert videos[0].isdisjoint(videos[1]) and 2 <= len(videos[1]) <= 14 and len(kept) + len(held) == len(frames)
+    # The same videos whatever else is in the set, as an image of the video's name would be.
+    assert {one.stem for one in hold_out(pairs([f"video_{video}" for video in range(40)]), 0.2)[1]} == videos[1]
+    assert hold_out(frames[:5], 0.5) == (tuple(frames[:5]), ())  # one video
+    kept, held = hold_out(frames[:11], 1e-9)
+    assert {len(kept), len(held)} == {5, 6}
 
 
 def test_hold_out_of_nothing() -> None:
