@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from samsod.config import LossConfig
-from samsod.modeling.losses import build_loss
+from samsod.modeling import losses
+from samsod.modeling.losses import border_weights, build_loss
 from samsod.utils.errors import UserError
 
 
@@ -35,6 +37,38 @@ def test_equals_the_literal_loop_as_a_mean_over_images() -> None:
     loss = build_loss(LossConfig())(logits, {"ground_truth": truth})
     expected = sum(literal(logits[i, 0], truth[i, 0]) for i in range(3)) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 5, 31])
+def test_border_weights_equal_the_square_average(window: int) -> None:
+    torch.manual_seed(0)
+    truth = (torch.rand(2, 1, 48, 40) > 0.7).float()
+    square = torch.nn.functional.avg_pool2d(truth, window, stride=1, padding=window // 2)
+    torch.testing.assert_close(border_weights(truth, window), 1 + 5 * (square - truth).abs(), rtol=1e-6, atol=1e-6)
+
+
+def test_weights_are_made_once_for_all_streams_and_anew_for_another_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    made: list[Tensor] = []
+
+    def counted(truth: Tensor, window: int) -> Tensor:
+        made.append(truth)
+        return border_weights(truth, window)
+
+    monkeypatch.setattr(losses, "border_weights", counted)
+    loss, logits = build_loss(LossConfig()), torch.randn(1, 1, 32, 32)
+    truth = torch.zeros(1, 1, 32, 32)
+    values = [loss(logits, {"ground_truth": truth}).item() for _ in range(3)]
+    assert len(made) == 1 and values == values[:1] * 3
+    truth[..., 8:20, 8:20] = 1  # the same tensor, changed in place
+    changed = loss(logits, {"ground_truth": truth}).item()
+    assert changed == build_loss(LossConfig())(logits, {"ground_truth": truth.clone()}).item() != values[0]
+    for step in range(3):  # a new tensor may lie where one lay that is gone
+        batch = {"ground_truth": torch.full((1, 1, 32, 32), step % 2, dtype=torch.float32)}
+        assert loss(logits, batch).item() == build_loss(LossConfig())(logits, batch).item()
+    with torch.inference_mode():
+        batch = {"ground_truth": batch["ground_truth"] * 2}
+        assert loss(logits, batch).item() == build_loss(LossConfig())(logits, batch).item()
 
 
 def test_gradient_against_finite_differences() -> None:
