@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from samsod.config.data_schema import DataConfig, ModalityConfig, Sizes
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, cross_over, over_expose
-from samsod.data.decoding.images import Bytes, read_truth, reduction, shrink
+from samsod.data.decoding.images import Bytes, Indivisible, read_truth, reduction, shrink
 from samsod.data.decoding.modality import read_modality, to_8_bits
 from samsod.data.sources.catalog import Pair
 from samsod.data.sources.modalities import settings_of
@@ -83,7 +84,11 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
             lie where nothing is labelled.
     """
     images, reduce = read_modalities(pair.images, modalities, 0 if pair.labelled else least, sizes)
-    maps = {name: shrink(read_truth(path).view(np.uint8) * np.uint8(255), reduce) for name, path in pair.maps.items()}
+    maps = {name: read_truth(path).view(np.uint8) * np.uint8(255) for name, path in pair.maps.items()}
+    try:
+        maps = {name: shrink(image, reduce) for name, image in maps.items()}
+    except Indivisible:  # it has another size than the reference
+        return read_images(pair, modalities, 0, sizes)
     first, reference = next(iter(images.items()))
     alike = {**(images if sizes == "equal" else {first: reference} if pair.has_own_mask else {}), **maps}
     if reduce > 1 and len({image.shape[:2] for image in alike.values()}) > 1:
@@ -127,9 +132,13 @@ def read_modalities(
     reduce = _reduction(sources[reference], least)
     images = {reference: read(reference, reduce)}
     for name in others:
-        images[name] = read(name, reduce)
-        if sizes == "any" and reduce > 1 and images[name].shape[:2] != images[reference].shape[:2]:
-            images[name] = read(name, _reduction(sources[name], least))
+        with suppress(Indivisible):
+            images[name] = read(name, reduce)
+        if reduce == 1 or (name in images and images[name].shape[:2] == images[reference].shape[:2]):
+            continue
+        if sizes == "equal":  # whoever compares sizes is to see those that are stored
+            return read_modalities(sources, modalities)
+        images[name] = read(name, _reduction(sources[name], least))
     return images, reduce
 
 
@@ -156,8 +165,6 @@ def read_scene(
     """
     images, reduce = read_modalities(sources, modalities, size, sizes)
     if sizes == "equal":
-        if reduce > 1 and len({image.shape[:2] for image in images.values()}) > 1:
-            images, reduce = read_modalities(sources, modalities)
         called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
         check_sizes(called, images, "sizes=any")
     height, width = next(iter(images.values())).shape[:2]

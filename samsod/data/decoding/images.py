@@ -99,10 +99,20 @@ def read_orientation(path: str | Path) -> int:
     return orientation(_read(Path(path)))
 
 
+class Indivisible(Exception):
+    """The sides of an image are no multiples of what they were to be divided by."""
+
+
 def shrink(image: Bytes, factor: int) -> Bytes:
-    """Averages squares of `factor` × `factor` pixels; an image that cannot be cut into them stays as it is."""
+    """Averages squares of `factor` × `factor` pixels.
+
+    Raises:
+        Indivisible: The image cannot be cut into such squares.
+    """
     height, width = image.shape[:2]
-    if factor == 1 or height % factor or width % factor:
+    if height % factor or width % factor:
+        raise Indivisible
+    if factor == 1:
         return image
     return as_bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA))
 

@@ -26,7 +26,7 @@ def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> 
     Args:
         path: The file.
         config: How its values are to be taken; a scale that is left open counts as `image`.
-        reduce: Both sides are divided by it, if they are multiples of it.
+        reduce: Both sides are divided by it.
 
     Returns:
         uint8, H×W×3, red first.
@@ -34,6 +34,7 @@ def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; or its values have no natural
             range and `config` gives none. One line that names it.
+        Indivisible: Its sides are no multiples of `reduce`.
     """
     early = config.missing is None  # else averaging would mix missing values into their neighbours
     image, left = decode_stored(Path(path), reduce if early else 1)

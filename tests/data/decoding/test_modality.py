@@ -207,6 +207,17 @@ def test_sizes_are_compared_as_stored(
     assert message.startswith(f"{path} has {shape[1]}x{shape[0]} pixels, but {pair.reference} has 320x240")
 
 
+@pytest.mark.parametrize("name", ["thermal", "ground_truth"])
+def test_an_image_of_the_reduced_size_is_not_taken_for_a_reduced_one(
+    tmp_path: Path, write_image: Write, one_line: OneLine, name: str
+) -> None:
+    pair = write_jpegs(tmp_path, 250, 330)
+    assert read_images(pair, BOTH, 100).reference.shape == (125, 165, 3)
+    path = write_image(pair.files[name], np.zeros((125, 165), np.uint8))
+    message = one_line(read_images, pair, BOTH, 100)
+    assert message.startswith(f"{path} has 165x125 pixels, but {pair.reference} has 330x250")
+
+
 def test_a_reduced_jpeg_must_be_whole_too(tmp_path: Path, one_line: OneLine) -> None:
     pair = write_jpegs(tmp_path, 240, 320)
     pair.reference.write_bytes(pair.reference.read_bytes()[:-40])
