@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from samsod.config import Config, stored_config
 from samsod.config.data_schema import Sizes
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.modeling.samsod import SaliencyModel, build_model
-from samsod.prediction.scene_predictor import Scene, ScenePredictor
+from samsod.prediction.scene_predictor import Scene, ScenePredictor, set_sizes
 from samsod.utils.distributed import pick_device
 from samsod.utils.errors import UserError
 from samsod.utils.maps import Maps
@@ -74,9 +74,7 @@ class Predictor(ScenePredictor):
         content = load_checkpoint(path)
         config = stored_config(content.get("config", {}), str(path))
         config.model.init_from = ""
-        if sizes not in (None, *get_args(Sizes)):
-            raise UserError(f"sizes: expected {' or '.join(get_args(Sizes))}, found {sizes!r}")
-        config.data.sizes = sizes or config.data.sizes
+        set_sizes(config, sizes)
         config.model.weights = _encoder_file(content, config, path, weights)
         chosen = pick_device(device) if device in ("auto", "cpu", "cuda") else torch.device(device)
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from samsod.config import Config
+from samsod.config.data_schema import Sizes
 from samsod.data.pair_images import Source, read_scene
 from samsod.data.pictures import Floats, to_saliency
 from samsod.data.sources.modalities import settings_of
@@ -163,3 +164,14 @@ class ScenePredictor(ABC):
                 raise UserError(f"the {name} image: expected 8 or 16 bits, or floating point in 0-1")
             values = np.rint(values * 255).astype(np.uint8)
         return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
+def set_sizes(config: Config, sizes: Sizes | None) -> None:
+    """Chooses whether the images of a scene may differ in size; None: as in the training.
+
+    Raises:
+        UserError: It is neither `any` nor `equal`.
+    """
+    if sizes not in (None, *get_args(Sizes)):
+        raise UserError(f"sizes: expected {' or '.join(get_args(Sizes))}, found {sizes!r}")
+    config.data.sizes = sizes or config.data.sizes
