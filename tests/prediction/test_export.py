@@ -17,11 +17,11 @@ import torch
 
 import samsod
 from samsod import OnnxPredictor, Predictor
-from samsod.config import Config
+from samsod.config import Config, ModelConfig
 from samsod.data.decoding.images import cv2
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.prediction.export import exporting, graph
-from samsod.prediction.export.contract import Contract, output_names, read_metadata
+from samsod.prediction.export.contract import Contract, metadata_of, output_names, read_metadata
 from samsod.utils.errors import Failure, UserError
 from tests.conftest import SIZE
 from tests.places import HANG, ROOT
@@ -192,6 +192,25 @@ def test_one_modality_from_the_command_line(exported: ExportedFiles, tmp_path: P
     scene = images()["rgb"]
     predictor = Predictor.from_checkpoint(exported.checkpoint, "cpu", allow_missing=True)
     assert_same_maps(OnnxPredictor.from_file(tmp_path / "rgb.onnx").predict(rgb=scene), predictor.predict(rgb=scene))
+
+
+def test_images_that_differ_in_size(exported: ExportedFiles) -> None:
+    scene = {"rgb": images(48)["rgb"], "thermal": images(31)["thermal"]}
+    predictors = [
+        Predictor.from_checkpoint(exported.checkpoint, "cpu", sizes="any"),
+        OnnxPredictor.from_file(exported.onnx, sizes="any"),
+    ]
+    assert_same_maps(*(predictor.predict(**scene) for predictor in predictors))
+    with pytest.raises(UserError, match=r"^sizes: expected equal or any, found 'some'$"):
+        OnnxPredictor.from_file(exported.onnx, sizes="some")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the thermal image has 39x31 pixels, but the rgb image has 56x48"):
+        OnnxPredictor.from_file(exported.onnx).predict(**scene)
+
+
+def test_no_modality_is_called_as_an_output_is() -> None:
+    config = Config(model=ModelConfig(modalities=["rgb", "logits_rgb"]))
+    with pytest.raises(UserError, match=r"^the modality 'logits_rgb' is called as an output is; it cannot"):
+        metadata_of(Contract(config, ("rgb", "logits_rgb"), ("final", "rgb")), ORIGIN)
 
 
 def falsify(model: torch.nn.Module) -> None:
