@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samsod.prediction.onnx_predictor import OnnxPredictor
     from samsod.prediction.predictor import Predictor
     from samsod.prediction.result import SaliencyResult
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Predictor", "SaliencyResult", "__version__"]
+__all__ = ["OnnxPredictor", "Predictor", "SaliencyResult", "__version__"]
 
-_LAZY = {"Predictor": "samsod.prediction.predictor", "SaliencyResult": "samsod.prediction.result"}
+_LAZY = {
+    "OnnxPredictor": "samsod.prediction.onnx_predictor",
+    "Predictor": "samsod.prediction.predictor",
+    "SaliencyResult": "samsod.prediction.result",
+}
 
 
 def __getattr__(name: str) -> Any:

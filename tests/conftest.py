@@ -82,12 +82,17 @@ def save(tmp_path: Path) -> Save:
     """Writes the checkpoint of a model that was never trained, as training does."""
 
     def write(config: Config, name: str = "best.pt", **content: Any) -> Path:
-        torch.manual_seed(0)
-        model = Samsod(config.model)
-        for parameter in model.adapters.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-        stored = json.loads(json.dumps(asdict(config)))
-        save_checkpoint(tmp_path / name, {"config": stored, "model": model.saved_state(), "base": None, **content})
-        return tmp_path / name
+        return write_checkpoint(tmp_path / name, config, **content)
 
     return write
+
+
+def write_checkpoint(path: Path, config: Config, **content: Any) -> Path:
+    """Writes the checkpoint of a model that was never trained, but whose adapters do something; returns `path`."""
+    torch.manual_seed(0)
+    model = Samsod(config.model)
+    for parameter in model.adapters.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    stored = json.loads(json.dumps(asdict(config)))
+    save_checkpoint(path, {"config": stored, "model": model.saved_state(), "base": None, **content})
+    return path

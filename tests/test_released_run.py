@@ -11,9 +11,10 @@ import torch
 
 from samsod.config import Config, load_config
 from samsod.data.sources.catalog import find_set
-from samsod.evaluation.evaluator import FINAL, evaluate, validate
+from samsod.evaluation.evaluator import evaluate, validate
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
+from samsod.utils.maps import FINAL
 from samsod.workflows import make_trainer, train
 from tests.conftest import RGBT, write_pairs
 from tests.places import ROOT

@@ -24,8 +24,8 @@ def main() -> None:
     from samsod.evaluation.maps.results import compare
     from samsod.evaluation.tables.reported import named_rows
     from samsod.evaluation.tables.text import results_table
-    from samsod.modeling.samsod import FINAL
     from samsod.utils import distributed
+    from samsod.utils.maps import FINAL
     from samsod.workflows import test
 
     with launch(config) as device:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from samsod.config.data_schema import DataConfig
-from samsod.data import decoding, pair_images, transforms
+from samsod.data import decoding, pair_images, resizing, transforms
 from samsod.data.augment import WHOLE, Part, batch_sizes, draw
 from samsod.data.decoding.images import cv2
 from samsod.data.pair_images import (
@@ -156,7 +156,7 @@ class PairDataset(Dataset[Sample]):
             for name, settings in self.modalities.items()
         }
         paths = (path for pair in self.pairs for path in pair.files.values())
-        code = code_digest(decoding, pair_images, transforms), cv2.__version__, torch.__version__
+        code = code_digest(decoding, pair_images, resizing, transforms), cv2.__version__, torch.__version__
         files = [(str(path.absolute()), *_stamp(path)) for path in paths]
         return json.dumps([self.image_size, self.data.sizes, self.maps, read, *code, files])
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from samsod.config.data_schema import DataConfig, ModalityConfig, Sizes
 from samsod.data import transforms
@@ -21,6 +20,9 @@ from samsod.data.decoding.modality import read_modality, to_8_bits
 from samsod.data.sources.catalog import Pair
 from samsod.data.sources.modalities import settings_of
 from samsod.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 Source = Path | npt.NDArray[Any]
 """Where an image comes from: a file, or its values, [H,W] or [H,W,3] with red first."""
@@ -148,8 +150,8 @@ def _reduction(source: Source, least: int) -> int:
 
 def read_scene(
     sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], size: int, sizes: Sizes = "equal"
-) -> tuple[dict[str, torch.Tensor], tuple[int, int]]:
-    """Images without a truth as the network gets them, prepared as those of a `PairDataset` are.
+) -> tuple[dict[str, npt.NDArray[np.float32]], tuple[int, int]]:
+    """Images without a truth as the network gets them, prepared as those of a `PairDataset` are, without PyTorch.
 
     Args:
         sources: As of `read_modalities`, the reference first.
@@ -168,7 +170,9 @@ def read_scene(
         called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
         check_sizes(called, images, "sizes=any")
     height, width = next(iter(images.values())).shape[:2]
-    return tensors(resized(Images(images, {}, width / height), size), modalities), (height * reduce, width * reduce)
+    squares = resized(Images(images, {}, width / height), size).images
+    planes = {name: transforms.to_planes(image, bool(modalities[name].normalize)) for name, image in squares.items()}
+    return planes, (height * reduce, width * reduce)
 
 
 def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes], setting: str) -> None:

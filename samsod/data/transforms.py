@@ -1,4 +1,4 @@
-"""Resizing, turning, photometric changes and tensors.
+"""Resizing, turning, photometric changes, and images as the network gets them; PyTorch is loaded only for tensors.
 
 The photometric operations are Pillow's `ImageEnhance` (Haeberli and Voorhies, "Image Processing by Interpolation and
 Extrapolation", 1994): each moves the image away from a degenerate one, out = degenerate + factor · (image -
@@ -11,15 +11,17 @@ measured over the default ranges.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn.functional import interpolate
 
 from samsod.data import imagenet
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
+from samsod.data.resizing import resize_antialiased
+
+if TYPE_CHECKING:
+    import torch
 
 _LEVELS = np.arange(256, dtype=np.float32)
 # OpenCV rounds where Pillow cuts; the thousandth keeps whole numbers from being cut to the one below.
@@ -152,12 +154,12 @@ def _resize_alike(images: Sequence[Bytes], size: int) -> list[Bytes]:
             rider = riders.pop() if riders else None
             if rider is not None:
                 cv2.insertChannel(images[rider], packed, 3)
-            packed = _resize_packed(packed, size)
+            packed = resize_antialiased(packed, size)
             results[index] = as_bytes(cv2.cvtColor(packed, cv2.COLOR_RGBA2RGB))
             if rider is not None:
                 results[rider] = as_bytes(cv2.extractChannel(packed, 3))
     for rider in riders:
-        packed = _resize_packed(cv2.cvtColor(images[rider], cv2.COLOR_GRAY2RGBA), size)
+        packed = resize_antialiased(cv2.cvtColor(images[rider], cv2.COLOR_GRAY2RGBA), size)
         results[rider] = as_bytes(cv2.extractChannel(packed, 0))
     return results
 
@@ -189,7 +191,7 @@ def resize_scribbles(foreground: Bytes, labelled: Bytes, size: int) -> tuple[Byt
     return is_foreground.view(np.uint8) * np.uint8(255), is_labelled.view(np.uint8) * np.uint8(255)
 
 
-def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
+def to_planes(image: Bytes, normalize: bool) -> npt.NDArray[np.float32]:
     """Turns an image into the network's input.
 
     Args:
@@ -207,11 +209,20 @@ def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
         target *= np.float32(1 / (255 * deviation) if normalize else 1 / 255)
         if normalize:
             target -= np.float32(mean / deviation)
-    return torch.from_numpy(result)
+    return result
+
+
+def to_tensor(image: Bytes, normalize: bool) -> torch.Tensor:
+    """`to_planes` as a tensor."""
+    import torch
+
+    return torch.from_numpy(to_planes(image, normalize))
 
 
 def map_to_tensor(image: Bytes) -> torch.Tensor:
     """Turns a map, uint8 H×W, into float32 1×H×W in 0-1."""
+    import torch
+
     return torch.from_numpy(np.divide(image[None], np.float32(255), dtype=np.float32))
 
 
@@ -220,14 +231,6 @@ def _averaged(image: Bytes, size: int) -> npt.NDArray[np.float32]:
     height, width = image.shape
     shrunk = cv2.resize(image.astype(np.float32), (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
     return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32, copy=False)
-
-
-def _resize_packed(image: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    # Batch first: only so are the strides what torch calls channels last, which its fast path wants.
-    channels_last = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
-    resized = interpolate(channels_last, (size, size), mode="bilinear", antialias=True)
-    packed: npt.NDArray[Any] = resized[0].permute(1, 2, 0).numpy()
-    return packed
 
 
 def _grey(image: Bytes) -> npt.NDArray[Any]:

@@ -13,8 +13,8 @@ from samsod.config.settings import settings
 from samsod.drawing.run_curves import Rows, read_run
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.metrics.saliency import Results
-from samsod.modeling.samsod import FINAL
 from samsod.utils.errors import UserError
+from samsod.utils.maps import FINAL
 
 EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
 

@@ -28,9 +28,10 @@ from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.text import METRICS, best, with_arrow
-from samsod.modeling.samsod import FINAL, build_model
+from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
+from samsod.utils.maps import FINAL
 
 SCORES = ("S", "MAE")
 """What stands below the images."""

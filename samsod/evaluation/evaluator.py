@@ -17,8 +17,9 @@ from samsod.data.loader import eval_loader
 from samsod.data.pictures import to_grey
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
-from samsod.modeling.samsod import FINAL, Maps, SaliencyModel, check_finite
+from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
+from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads

@@ -10,8 +10,8 @@ from typing import Any
 from samsod.evaluation.inspection import Description, plain
 from samsod.evaluation.metrics.saliency import Results
 from samsod.evaluation.tables.text import METRICS
-from samsod.modeling.samsod import FINAL
 from samsod.utils.errors import shown
+from samsod.utils.maps import FINAL
 from samsod.utils.trees import flat
 
 SAM2 = "https://github.com/facebookresearch/sam2"

@@ -19,10 +19,11 @@ from samsod.evaluation.contact_sheet import contact_sheet
 from samsod.evaluation.evaluator import evaluate, predict
 from samsod.evaluation.maps.folder import MapsFolder
 from samsod.evaluation.metrics.saliency import Results, with_overall
-from samsod.modeling.samsod import FINAL, SaliencyModel
+from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.files import check_file_writable, write_text
+from samsod.utils.maps import FINAL
 
 RESULTS, STREAMS, SHEET = "results.json", "streams.json", "contact_sheet.png"
 

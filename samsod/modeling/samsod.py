@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,17 +17,8 @@ from samsod.modeling.adapters import build_adapter
 from samsod.modeling.backbone import build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
-from samsod.utils.errors import Failure, UserError
-
-FUSION = "fusion"
-"""The stream of all modalities together; the others go by their modality's name."""
-
-
-FINAL = "final"
-"""The final prediction, of the sum of all streams (paper IV.B)."""
-
-Maps = dict[str, "npt.NDArray[np.float32]"]
-"""Logits by map name, `final` or a stream's, on the host."""
+from samsod.utils.errors import UserError
+from samsod.utils.maps import FINAL, FUSION, Maps
 
 
 class Prediction(NamedTuple):
@@ -49,14 +38,6 @@ class Prediction(NamedTuple):
         """Logits of the final prediction, and with `streams` those of each stream, float32 `[B,H,W]` on the host."""
         maps = {FINAL: self.logits()} | (self.streams if streams else {})
         return {name: values[:, 0].float().cpu().numpy() for name, values in maps.items()}
-
-
-def check_finite(maps: Maps, called: str) -> None:
-    """Raises Failure when the prediction of an image, which it names, is not finite."""
-    if not np.isfinite(maps[FINAL]).all():  # the sum of all streams, so none of them is
-        raise Failure(
-            f"{called}: its prediction is not finite; the weights are damaged, or engine.precision is too low"
-        )
 
 
 class SaliencyModel(nn.Module, ABC):

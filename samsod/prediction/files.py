@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from samsod.data.pictures import to_saliency
-from samsod.modeling.samsod import FINAL, Maps, check_finite
 from samsod.prediction.folder import PredictionFolder
 from samsod.prediction.items import Item, Items
-from samsod.prediction.predictor import Predictor, Scene
+from samsod.prediction.predictor import Predictor
 from samsod.prediction.scene_pictures import SIDE_BY_SIDE, read_look
+from samsod.prediction.scene_predictor import Scene
 from samsod.prediction.scenes import find_items
 from samsod.utils import distributed
 from samsod.utils.errors import UserError, shown
 from samsod.utils.files import check_writable, expanded, locked
+from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest

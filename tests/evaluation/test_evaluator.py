@@ -25,8 +25,9 @@ from samsod.evaluation import testing
 from samsod.evaluation.evaluator import evaluate, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
-from samsod.modeling.samsod import FINAL, Prediction, Samsod
+from samsod.modeling.samsod import Prediction, Samsod
 from samsod.utils.errors import Failure, UserError
+from samsod.utils.maps import FINAL
 from tests.ranks import run_ranks
 
 

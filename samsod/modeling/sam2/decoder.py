@@ -49,7 +49,7 @@ class Sam2Decoder(Decoder):
         masks, _, _, _ = decoder.predict_masks(
             image_embeddings=image,
             image_pe=prompt.positions(*image.shape[-2:]),
-            sparse_prompt_embeddings=prompt.sparse(len(image)),
+            sparse_prompt_embeddings=prompt.sparse(image.shape[0]),
             dense_prompt_embeddings=dense if self.dense_prompt else torch.zeros_like(dense),
             repeat_image=False,
             high_res_features=[decoder.conv_s0(stride4), decoder.conv_s1(stride8)],

@@ -16,12 +16,12 @@ from samsod.data.pair_images import Source
 from samsod.data.pictures import quantised
 from samsod.data.sources.folders import children
 from samsod.data.sources.modalities import role_of
-from samsod.modeling.samsod import FINAL
 from samsod.prediction.items import Item
 from samsod.prediction.predictor import Predictor
 from samsod.prediction.scene_pictures import read_look
 from samsod.prediction.scenes import find_items
 from samsod.utils.errors import Failure, UserError, about
+from samsod.utils.maps import FINAL
 
 MOST_EXAMPLES = 24
 LARGEST = 1600
