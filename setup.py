@@ -34,6 +34,7 @@ setup(
         "plot": ["matplotlib>=3.8"],
         "tensorboard": ["tensorboard>=2.15"],
         "weights": ["safetensors>=0.4"],
+        "xlsx": ["openpyxl>=3.1"],
         "rules": ["torchjd>=0.18"],
         "test": [
             "pytest>=8",
@@ -42,6 +43,7 @@ setup(
             "matplotlib>=3.8",
             "tensorboard>=2.15",
             "safetensors>=0.4",
+            "openpyxl>=3.1",
         ],
         "lint": ["ruff", "mypy", "types-PyYAML"],
     },

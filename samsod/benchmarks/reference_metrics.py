@@ -65,6 +65,11 @@ class Opponent:
         return [float(value) for value in self._read(self._metric.get_results())]
 
 
+def made_photo(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """An image for the metric that looks at one, where there is none: made of a map and its truth."""
+    return np.dstack([prediction, truth, 255 - prediction])
+
+
 def values(name: str, triples: Sequence[Triple]) -> list[float] | None:
     """The columns of a set of images; None where the reference fails or gives nan."""
     opponent = Opponent(name)

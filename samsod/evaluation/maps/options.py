@@ -37,7 +37,7 @@ def _add_folders(parser: OneLineParser) -> None:
     )
     parser.add_argument("--gt", action="append", required=True, metavar="[NAME=]DIR", help=f"masks; repeatable{around}")
     parser.add_argument(
-        *("--images",),
+        "--images",
         action="append",
         default=[],
         metavar="[NAME=]DIR",

@@ -48,7 +48,7 @@ def score_image(
         UserError: if no metric has such a name.
     """
     prediction, truth = _checked(prediction, truth)
-    counts, cut = _histograms(prediction, truth)
+    counts, cut = count_levels(prediction, truth)
     levels = normalised_levels(counts.sum(axis=(0, 1, 2)))
     wf = weighted_f_measure(levels[prediction], truth) if weighted_f else None
     scores = score_histograms(counts, cut, lambda: levels[prediction], wf)
@@ -188,8 +188,8 @@ def _checked(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(prediction), np.ascontiguousarray(truth)
 
 
-def _histograms(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The pixel counts and the cut that `score_histograms` takes."""
+def count_levels(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixel counts and the cut that `score_histograms` takes, of uint8 and bool, H×W."""
     mask = truth.view(np.uint8)
     rows, columns = (cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0))
     cut = centroid_cut(int(rows @ np.arange(rows.size)), int(columns @ np.arange(columns.size)), int(rows.sum()))

@@ -40,8 +40,8 @@ def write_workbook(path: Path, table: Comparison) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    from openpyxl import Workbook  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    from openpyxl.styles import Alignment, Font  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    from openpyxl import Workbook
+    from openpyxl.styles import Alignment, Font
 
     book = Workbook()
     sheet = book.active
