@@ -81,7 +81,7 @@ def _group(text: str, known: Mapping[str, set[str]]) -> Group:
 def _read_list(path: Path) -> list[str]:
     """The stems of a list, each once."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
