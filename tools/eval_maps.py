@@ -12,7 +12,7 @@ def main() -> None:
     """Scores every method on every data set and prints the table, or JSON."""
     args = parse()
     from samsod.evaluation.maps import results as maps
-    from samsod.evaluation.maps.groups import find_groups, group_scores, per_video, video_scores
+    from samsod.evaluation.maps.groups import find_groups, find_videos, group_scores, per_video, video_scores
     from samsod.evaluation.maps.naming import named_files
     from samsod.evaluation.maps.outputs import Outputs
     from samsod.evaluation.maps.paired import check_pair, paired_differences, paired_table
@@ -27,16 +27,17 @@ def main() -> None:
     reported = named_rows(args.reported, list(truths))
     if args.paired:
         check_pair(list(methods), args.paired)
-    map_sets = find_maps(methods, truths, maps.name_folders("--images", args.images), args.video)
-    groups = find_groups(args.group, map_sets)
+    map_sets = find_maps(methods, truths, maps.name_folders("--images", args.images))
+    groups, frames = find_groups(args.group, map_sets), find_videos(map_sets, args.video)
     outputs.check()
     with maps.holding(args.output) if args.output else nullcontext():
         cache = None if args.no_cache else maps.open_cache(args.cache)
         scores = score_maps(map_sets, args.threads, cache, not args.no_weighted_f, further)
-        videos = video_scores(scores) if args.video else {}
+        videos = video_scores(scores, frames)
         results = maps.summarise(scores, per_video(videos), group_scores(scores, groups))
         table = maps.compare(results, args.digits, reported, columns)
-        pair = paired_differences(videos or scores, args.paired, args.resamples) if args.paired else []
+        drawn = {method: by_set | videos.get(method, {}) for method, by_set in scores.items()}
+        pair = paired_differences(drawn, args.paired, args.resamples) if args.paired else []
         outputs.write(scores, results, table, pair, args.paired)
     print(maps.as_json(results) if args.json else table.text(), end="" if args.json else "\n")
     if pair and not args.json:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.sources.folders import ENDINGS, some_of
+from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.scoring import MapSet, Scores
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.errors import UserError, nearest, shown
@@ -101,19 +102,44 @@ def group_scores(scores: Scores, groups: Sequence[Group]) -> Scores:
     }
 
 
-def video_scores(scores: Scores) -> Scores:
-    """The videos in the place of images: method -> data set -> video -> the mean of its frames' scores.
+Videos = Mapping[str, Mapping[str, str]]
+"""Data set -> stem -> video, of the sets whose images are frames."""
+
+
+def find_videos(map_sets: Sequence[MapSet], by_name: bool = False) -> Videos:
+    """The video that each frame is of: what stands before the slash in `VIDEO/frame`.
 
     Args:
-        scores: Of stems `VIDEO/frame`.
+        map_sets: The data sets.
+        by_name: Of other stems it is what stands before the last underscore.
+
+    Raises:
+        UserError: `by_name`, and a stem has neither; one line for each data set.
     """
+    found: dict[str, dict[str, str]] = {}
+    faults = []
+    for item in map_sets:
+        stems = [pair.stem for pair in item.pairs]
+        videos = {stem: video_of(stem) or (stem.rpartition("_")[0] if by_name else "") for stem in stems}
+        if all(videos.values()):
+            found[item.dataset] = videos
+        elif by_name:
+            without = [stem for stem, video in videos.items() if not video]
+            faults.append(f"--video: of which video are {some_of(without)} of {item.dataset}? expected VIDEO_FRAME")
+    if faults:
+        raise UserError(*dict.fromkeys(faults))
+    return found
+
+
+def video_scores(scores: Scores, videos: Videos) -> Scores:
+    """The videos in the place of images: method -> data set -> video -> the mean of its frames' scores."""
     means: Scores = {}
     for method, by_set in scores.items():
-        for dataset, images in by_set.items():
-            videos: dict[str, list[ImageScores]] = {}
-            for stem, image in images.items():
-                videos.setdefault(stem.partition("/")[0], []).append(image)
-            means.setdefault(method, {})[dataset] = {video: _mean(frames) for video, frames in videos.items()}
+        for dataset, video_of_stem in videos.items():
+            frames: dict[str, list[ImageScores]] = {}
+            for stem, image in by_set[dataset].items():
+                frames.setdefault(video_of_stem[stem], []).append(image)
+            means.setdefault(method, {})[dataset] = {video: _mean(images) for video, images in frames.items()}
     return means
 
 

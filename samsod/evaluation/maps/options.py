@@ -53,7 +53,7 @@ def _add_folders(parser: OneLineParser) -> None:
     parser.add_argument(
         "--video",
         action="store_true",
-        help="maps and masks lie in a folder for each video; also score the mean over the videos",
+        help="names are VIDEO_FRAME: also score the mean over the videos, as is done where files lie in VIDEO/FRAME",
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from samsod.data.decoding.images import read_saliency, read_truth
+from samsod.data.sources.family import MASK
 from samsod.data.sources.folders import ENDINGS, children, find_subfolder, folder_key, some_of
+from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.metrics.choice import further_metric
@@ -51,17 +53,17 @@ def find_maps(
     predictions: Mapping[str, Path | Files],
     truths: Mapping[str, Path | Files],
     photos: Mapping[str, Path] | None = None,
-    videos: bool = False,
 ) -> list[MapSet]:
     """Pairs the maps of every method with the truths of every data set, by file stem.
 
     Args:
         predictions: Folder of each method's maps, by the method's name. With one data set the folder itself holds
             them, or a sub-folder called as the set; with several there is such a sub-folder for each. The names of
-            sub-folders are compared without regard to case, hyphens, underscores and blanks.
-        truths: Folder of each data set's masks, by the set's name.
+            sub-folders are compared without regard to case, hyphens, underscores and blanks. Of videos' frames they
+            are `VIDEO/frame.png`.
+        truths: Folder of each data set's masks, by the set's name; of frames `VIDEO/frame.png` or
+            `VIDEO/GT/frame.png`.
         photos: Folder of each data set's images, when a metric looks at them.
-        videos: Maps, masks and images lie in a folder for each video; stems are `VIDEO/frame`.
 
     Returns:
         Methods × data sets, in the order given, every truth with its map.
@@ -76,15 +78,16 @@ def find_maps(
     images: dict[str, dict[str, Path]] = {}
     for dataset, files in named.items():
         with _noted(faults):
-            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", videos)
+            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", MASK.names)
             if photos:
-                images[dataset] = _photos(photos, dataset, masks[dataset], videos)
+                images[dataset] = _photos(photos, dataset, masks[dataset])
     sets = []
     for (method, place), dataset in product(predictions.items(), truths):
         files = _files(place)
         with _noted(faults):
-            folder = maps_folder(method, files.folder, dataset, alone=len(truths) == 1, videos=videos)
-            maps = _images_in(files, folder, f"the maps of {method}", videos)
+            alone, by_video = len(truths) == 1, any(map(video_of, masks.get(dataset, ())))
+            folder = maps_folder(method, files.folder, dataset, alone, by_video)
+            maps = _images_in(files, folder, f"the maps of {method}")
             if dataset in masks:
                 faults += _unpaired(maps, folder, masks[dataset], named[dataset].folder)
                 stems = sorted(maps.keys() & masks[dataset].keys())
@@ -184,12 +187,12 @@ def _files(place: Path | Files) -> Files:
     return place if isinstance(place, Files) else Files(place)
 
 
-def _photos(photos: Mapping[str, Path], dataset: str, masks: Iterable[str], videos: bool) -> dict[str, Path]:
+def _photos(photos: Mapping[str, Path], dataset: str, masks: Iterable[str]) -> dict[str, Path]:
     """The images of a data set, one for each mask; when only one folder is given, its name does not matter."""
     folder = next(iter(photos.values())) if len(photos) == 1 else photos.get(dataset)
     if folder is None:
         raise UserError(f"no images of {dataset}; named are those of {', '.join(photos)}")
-    found = _images_in(Files(folder), folder, f"the images of {dataset}", videos)
+    found = _images_in(Files(folder), folder, f"the images of {dataset}")
     if missing := [stem for stem in masks if stem not in found]:
         raise UserError(f"{folder}: no image for {len(missing)} masks of {dataset}: {some_of(missing)}")
     return found
@@ -218,17 +221,17 @@ def _noted(faults: list[str]) -> Iterator[None]:
         faults.append(f"{error.filename}: cannot be read: {error.strerror}")
 
 
-def maps_folder(method: str, folder: Path, dataset: str, alone: bool, videos: bool = False) -> Path:
+def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: bool = False) -> Path:
     """Where a method's maps of a data set lie: in its folder itself only when the data set is the only one.
 
-    Of videos that is so unless it has a sub-folder called as the set.
+    With videos in it, the folder itself holds no image either way.
 
     Raises:
         UserError: No such folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the maps of {method}")
-    if alone and videos:
+    if alone and by_video:
         return next(iter(children(folder, [dataset])), folder)
     if alone:
         inside = list(folder.iterdir())
@@ -237,10 +240,10 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool, videos: bo
     return find_subfolder(folder, dataset)
 
 
-def _images_in(files: Files, folder: Path, expected: str, videos: bool) -> dict[str, Path]:
+def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = ()) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected {expected}")
-    return files.by_stem(folder, videos)
+    return files.by_stem(folder, within)
 
 
 def _unpaired(maps: Mapping[str, Path], place: Path, masks: Mapping[str, Path], truth: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.evaluation.maps.files import Files
-from samsod.evaluation.maps.groups import find_groups, group_scores, per_video, video_scores
+from samsod.evaluation.maps.groups import find_groups, find_videos, group_scores, per_video, video_scores
 from samsod.evaluation.maps.naming import named_files
 from samsod.evaluation.maps.paired import check_pair, paired_csv, paired_differences, paired_table
 from samsod.evaluation.maps.per_image import per_image_csv
@@ -100,10 +100,10 @@ def videos(tmp_path: Path) -> Path:
 
 
 def test_videos_count_alike_whatever_their_length(videos: Path) -> None:
-    (found,) = find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"}, videos=True)
+    (found,) = find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"})
     assert [pair.stem for pair in found.pairs] == ["one/black", "one/border", "one/pixel", "two/small", "two/white"]
     scores = score_maps([found], further=["IoU"])
-    means = video_scores(scores)
+    means = video_scores(scores, find_videos([found]))
     results = summarise(scores, per_video(means))["soft"]
     assert list(results) == ["edges", "edges per video"] and results["edges per video"]["images"] == 2
     frames = scores["soft"]["edges"]
@@ -116,9 +116,22 @@ def test_videos_count_alike_whatever_their_length(videos: Path) -> None:
     assert results["edges per video"]["binIoU"] == pytest.approx(iou[-1], abs=1e-12)
     (videos / "maps" / "one" / "black.png").unlink()
     with pytest.raises(UserError, match=r"no map for 1 of the 5 masks in .*: one/black"):
-        find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"}, videos=True)
-    with pytest.raises(UserError, match="has no folder of frames in it"):
-        find_maps({"soft": videos / "maps"}, {"edges": videos / "gt" / "one"}, videos=True)
+        find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"})
+    shutil.copytree(videos / "maps", videos / "all" / "Edges")
+    with pytest.raises(UserError, match="1 of the 5 masks"):  # the set's own folder, in which it lacks too
+        find_maps({"soft": videos / "all"}, {"edges": videos / "gt"})
+
+
+def test_flat_names_are_of_videos_when_that_is_said(tmp_path: Path) -> None:
+    for kind, source in (("gt", TRUTHS["edges"]), ("maps", GOLDEN / "soft" / "edges")):
+        (tmp_path / kind).mkdir()
+        for name, frame in (("a_b_1", "black"), ("a_b_2", "pixel"), ("c_1", "small")):
+            shutil.copy(source / f"{frame}.png", tmp_path / kind / f"{name}.png")
+    sets = find_maps({"soft": tmp_path / "maps"}, {"edges": tmp_path / "gt"})
+    assert find_videos(sets) == {}
+    assert find_videos(sets, by_name=True) == {"edges": {"a_b_1": "a_b", "a_b_2": "a_b", "c_1": "c"}}
+    with pytest.raises(UserError, match="of which video are blob, hole, lines of Shapes-1"):
+        find_videos(find_maps(METHODS, TRUTHS), by_name=True)
 
 
 def test_images_are_found_for_the_metrics_that_look_at_them() -> None:
