@@ -82,6 +82,8 @@ def test_a_prefix_and_a_suffix_are_taken_off(tmp_path: Path) -> None:
         given["soft"].by_stem(tmp_path)
     with pytest.raises(UserError, match="at most once each"):
         named_files("--gt", ["x=y,prefix=a,prefix=b"])
+    with pytest.raises(UserError, match=r"no 'sufix' \(did you mean 'suffix'\?\); known: prefix, suffix"):
+        named_files("--pred", ["x=y,sufix=a"])
     odd = tmp_path / "a,suffix=b"
     odd.mkdir()
     assert named_files("--gt", [f"x={odd}", str(odd)]) == {"x": Files(tmp_path / "a", suffix="b"), odd.name: Files(odd)}
