@@ -1,4 +1,4 @@
-"""Registries: the names a config may use for models, encoders, adapters, losses and gradient rules."""
+"""Registries: the names a config may use for models, encoders, adapters, losses, gradient rules and further metrics."""
 
 from __future__ import annotations
 
@@ -68,12 +68,17 @@ class Registry:
             )
         return self._entries[name]
 
+    def names(self) -> list[str]:
+        """The names of all entries, in the order of their registration."""
+        return list(self._entries)
+
 
 MODELS = Registry("model")
 ENCODERS = Registry("encoder")
 ADAPTERS = Registry("adapter")
 LOSSES = Registry("loss")
 RULES = Registry("gradient rule")
+METRICS = Registry("metric")
 
 
 def import_user_modules(modules: Iterable[str]) -> None:

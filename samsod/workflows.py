@@ -24,6 +24,7 @@ from samsod.engine.sharing import portable
 from samsod.engine.trainer import Trainer
 from samsod.evaluation.evaluator import validate
 from samsod.evaluation.inspection import describe
+from samsod.evaluation.metrics.choice import chosen_metrics
 from samsod.evaluation.metrics.saliency import Results
 from samsod.evaluation.model_card import model_card
 from samsod.evaluation.settings import check_settings
@@ -108,9 +109,10 @@ def test(
 
     Raises:
         UserError: The checkpoint does not fit the configured model or settings, a set cannot be used, the paper has no
-            such row, or another process works in `output`.
+            such row, no metric has such a name, or another process works in `output`.
     """
     check_writable(output)
+    chosen_metrics(config.test.metrics)
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config, "data.test", config.tested_modalities())
     named_rows(reported, [found.name for found in sets])

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser
+from samsod.config.command_line import OneLineParser, names
 from samsod.utils.errors import run_main
 
 
@@ -17,6 +17,9 @@ def main() -> None:
     parser.add_argument("--gt", metavar="DIR", type=Path, help="their masks")
     parser.add_argument("--count", type=int, default=12, help="how many maps of each kind (default: 12)")
     parser.add_argument("--rounds", type=int, default=7, help="how often to measure; the median counts (default: 7)")
+    parser.add_argument(
+        "--metrics", type=names, default=[], metavar="NAME,...", help="also measure these further metrics; all: each"
+    )
     args = parser.parse_args()
     if (args.pred is None) != (args.gt is None):
         parser.error("--pred and --gt go together")
@@ -24,15 +27,18 @@ def main() -> None:
         parser.error("--count and --rounds must be at least 1")
     from samsod.benchmarks.metrics import folder_pairs, generated_pairs, measure
     from samsod.benchmarks.reference import SETUP
+    from samsod.evaluation.metrics.choice import chosen_metrics
+    from samsod.registry import METRICS
 
+    further = chosen_metrics(METRICS.names() if args.metrics == ["all"] else args.metrics)
     if args.reference is None:
         print(f"no --reference: only our own are timed; to compare: {SETUP}", file=sys.stderr)
     pairs = {"generated maps, 640x480": generated_pairs(args.count)}
     if args.pred:
         pairs[f"{args.pred} on {args.gt}"] = folder_pairs(args.pred, args.gt, args.count)
-    for name, chosen in pairs.items():
-        print(f"{name}, {len(chosen)} pairs, median of {args.rounds} rounds")
-        print(measure(chosen, args.rounds, args.reference), end="\n\n")
+    for title, chosen in pairs.items():
+        print(f"{title}, {len(chosen)} pairs, median of {args.rounds} rounds")
+        print(measure(chosen, args.rounds, args.reference, further), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from contextlib import nullcontext
-from pathlib import Path
 
-from samsod.config.command_line import OneLineParser, add_reported, positive
+from samsod.evaluation.maps.options import parse
 from samsod.utils.errors import run_main
 
 
@@ -14,43 +12,36 @@ def main() -> None:
     """Scores every method on every data set and prints the table, or JSON."""
     args = parse()
     from samsod.evaluation.maps import results as maps
+    from samsod.evaluation.maps.groups import find_groups, find_videos, group_scores, per_video, video_scores
+    from samsod.evaluation.maps.naming import named_files
+    from samsod.evaluation.maps.outputs import Outputs
+    from samsod.evaluation.maps.paired import check_pair, paired_differences, paired_table
     from samsod.evaluation.maps.scoring import find_maps, score_maps
+    from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
     from samsod.evaluation.tables.reported import named_rows
 
-    truths = maps.name_folders("--gt", args.gt)
+    further = chosen_metrics(args.metrics)
+    columns = chosen_columns(args.columns, further) if args.columns else None
+    outputs = Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
+    methods, truths = named_files("--pred", args.pred), named_files("--gt", args.gt)
     reported = named_rows(args.reported, list(truths))
-    map_sets = find_maps(maps.name_folders("--pred", args.pred), truths)
+    if args.paired:
+        check_pair(list(methods), args.paired)
+    map_sets = find_maps(methods, truths, maps.name_folders("--images", args.images))
+    groups, frames = find_groups(args.group, map_sets), find_videos(map_sets, args.video)
+    outputs.check()
     with maps.holding(args.output) if args.output else nullcontext():
         cache = None if args.no_cache else maps.open_cache(args.cache)
-        results = maps.summarise(score_maps(map_sets, args.threads, cache, not args.no_weighted_f))
-        table = maps.compare(results, args.digits, reported)
-        if args.output:
-            maps.write_results(args.output, results, table)
+        scores = score_maps(map_sets, args.threads, cache, not args.no_weighted_f, further)
+        videos = video_scores(scores, frames)
+        results = maps.summarise(scores, per_video(videos), group_scores(scores, groups))
+        table = maps.compare(results, args.digits, reported, columns)
+        drawn = {method: by_set | videos.get(method, {}) for method, by_set in scores.items()}
+        pair = paired_differences(drawn, args.paired, args.resamples) if args.paired else []
+        outputs.write(scores, results, table, pair, args.paired)
     print(maps.as_json(results) if args.json else table.text(), end="" if args.json else "\n")
-
-
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = OneLineParser(
-        description="Scores the saliency maps of any methods on any data sets. A map and its mask have one file stem; "
-        "with several data sets, a method's folder has a sub-folder called as each."
-    )
-    parser.add_argument("--pred", action="append", required=True, metavar="[NAME=]DIR", help="a method; repeatable")
-    parser.add_argument("--gt", action="append", required=True, metavar="[NAME=]DIR", help="masks; repeatable")
-    parser.add_argument("--json", action="store_true", help="print method -> data set -> metric as JSON alone")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="write results.json, .csv, .md and .tex there")
-    add_reported(parser)
-    parser.add_argument("--digits", type=int, choices=(3, 4), default=4, help="digits of the tables (default: 4)")
-    parser.add_argument("--no-weighted-f", action="store_true", help="leave out the weighted F, which takes longest")
-    parser.add_argument(
-        *("--threads", "--processes"), type=positive, metavar="N", help="scoring threads (default: one for each core)"
-    )
-    parser.add_argument("--cache", metavar="DIR", type=Path, help="where scores are kept; default: ~/.cache/samsod")
-    parser.add_argument("--no-cache", action="store_true", help="neither look for known scores nor keep them")
-    args = parser.parse_args()
-    if args.cache and args.no_cache:
-        parser.error("--cache and --no-cache exclude each other")
-    return args
+    if pair and not args.json:
+        print(f"\n{paired_table(pair, args.paired, columns, args.digits)}")
 
 
 if __name__ == "__main__":

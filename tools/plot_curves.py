@@ -1,4 +1,4 @@
-"""Draws precision-recall and F-measure curves: `python tools/plot_curves.py --pred NAME=DIR --gt NAME=DIR`."""
+"""Draws curves over the thresholds of any maps: `python tools/plot_curves.py --pred NAME=DIR --gt NAME=DIR`."""
 
 from pathlib import Path
 
@@ -9,12 +9,18 @@ from samsod.utils.errors import run_main
 def main() -> None:
     """Scores every method's maps on every data set and draws a panel per data set."""
     parser = OneLineParser(
-        description="Draws precision-recall and F-measure curves (the paper's Fig. 6) of any methods from their maps."
+        description="Draws precision-recall and F-measure curves (the paper's Fig. 6), and E-measure curves, of any "
+        "methods from their maps."
     )
     for option, what in (("--pred", "a method's saliency maps"), ("--gt", "a data set's masks")):
         parser.add_argument(option, nargs="+", action="extend", required=True, metavar="NAME=DIR", help=what)
     parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
-    parser.add_argument("--figure", default="both", choices=("both", "pr", "f"), help="which curves")
+    parser.add_argument(
+        "--figure",
+        default="both",
+        choices=("both", "pr", "f", "e", "all"),
+        help="which curves: precision-recall, F-measure, E-measure; both: the first two; all: the three",
+    )
     parser.add_argument("--lowest", type=float, metavar="X", help="where the axes start; default: chosen per data set")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     args = parser.parse_args()

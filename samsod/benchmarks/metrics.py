@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from samsod.benchmarks import reference_metrics
 from samsod.benchmarks.reference import Pairs, Reference
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.evaluation.maps.scoring import find_maps
-from samsod.evaluation.metrics.saliency import ImageScores, score_image
+from samsod.evaluation.metrics.choice import further_metric
+from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, count_levels, score_image
+from samsod.evaluation.metrics.subject import Subject
 from samsod.evaluation.tables.text import text_table
 from samsod.utils.progress import progress
 
@@ -50,16 +54,18 @@ def folder_pairs(predictions: Path, truths: Path, count: int) -> Pairs:
     return [(prediction, np.where(truth, 255, 0).astype(np.uint8)) for prediction, truth in pairs]
 
 
-def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
+def measure(pairs: Pairs, rounds: int, reference: Path | None, further: Sequence[str] = ()) -> str:
     """Times the metrics on one core, in turns with the reference, and compares every value of every image.
 
     Args:
         pairs: Maps and truths, uint8.
         rounds: How often each scores all pairs; the median counts.
         reference: Interpreter of an environment with PySODMetrics; None times the project's own alone.
+        further: Further metrics to time one by one, beside the histograms that are there anyway.
 
     Returns:
-        A table of milliseconds a pair and, with a reference, one of the largest difference of each value.
+        A table of milliseconds a pair; with a reference, one of the largest difference of each value; and one of the
+        further metrics.
 
     Raises:
         UserError: The interpreter lacks PySODMetrics.
@@ -71,7 +77,7 @@ def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
         OURS: lambda weighted_f: _timed(lambda: [score_image(*pair, weighted_f) for pair in arrays])
     }
     if reference is None:
-        return _speed_table(ways, len(pairs), rounds)
+        return "\n\n".join([_speed_table(ways, len(pairs), rounds), *_further_tables(pairs, rounds, None, further)])
     with tempfile.TemporaryDirectory() as folder:
         named = {f"{kind}{i}": array for i, pair in enumerate(pairs) for kind, array in zip("pt", pair, strict=True)}
         path = Path(folder, "pairs.npz")
@@ -80,7 +86,8 @@ def measure(pairs: Pairs, rounds: int, reference: Path | None) -> str:
             ways[REFERENCE] = lambda weighted_f: opponent.seconds(weighted_f, shared=False)
             ways[SHARED] = lambda weighted_f: opponent.seconds(weighted_f, shared=True)
             differences = _difference_table(ours, opponent.scores())
-            return f"{_speed_table(ways, len(pairs), rounds)}\n\n{differences}"
+            more = _further_tables(pairs, rounds, opponent, further)
+            return "\n\n".join([_speed_table(ways, len(pairs), rounds), differences, *more])
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -120,3 +127,42 @@ def _difference_table(ours: Sequence[ImageScores], reference: Sequence[Mapping[s
     # The reference's S is nan where one of its regions is empty.
     row = [OURS, *(f"{np.nanmax(gap):.0e}" for gap in gaps.values())]
     return text_table([f"largest difference from {REFERENCE}", *FIELDS], [row])
+
+
+def _further_tables(pairs: Pairs, rounds: int, opponent: Reference | None, names: Sequence[str]) -> Iterator[str]:
+    """A table of the further metrics, if any: milliseconds a pair and how far the columns are from the reference's."""
+    if not names:
+        return
+    rows = []
+    for name in progress(names, len(names), "further metrics"):
+        times = [_seconds(name, pairs) / len(pairs) * 1e3 for _ in range(rounds)]
+        row = [name, f"{median(times):.2f}"]
+        if opponent:
+            row += ["-"] * 3
+        if opponent and name in reference_metrics.NAMES:
+            seconds, theirs = opponent.further(name)
+            slower = seconds / len(pairs) * 1e3
+            gap = np.abs(np.subtract(_columns(name, pairs), theirs)).max() if theirs else np.nan
+            row[2:] = [f"{slower:.2f}", f"{slower / median(times):.1f}x", f"{gap:.0e}"]
+        rows.append(row)
+    heading = ["ms a map", OURS, *([REFERENCE, "faster", "largest difference"] if opponent else [])]
+    yield text_table(heading, rows)
+
+
+def _seconds(name: str, pairs: Pairs) -> float:
+    """CPU time of one metric over every pair, without counting grey levels."""
+    metric = further_metric(name)
+    subjects = [
+        Subject(prediction, truth > 128, count_levels(prediction, truth > 128)[0].sum(axis=(0, 1)), photo)
+        for prediction, truth in pairs
+        for photo in [partial(reference_metrics.made_photo, prediction, truth)]
+    ]
+    return _timed(lambda: [metric.score(subject) for subject in subjects])
+
+
+def _columns(name: str, pairs: Pairs) -> list[float]:
+    metrics = SaliencyMetrics(weighted_f=False, further=[name])
+    for prediction, truth in pairs:
+        metrics.step(prediction, truth, partial(reference_metrics.made_photo, prediction, truth))
+    result = metrics.result()
+    return [result[column] for column in further_metric(name).columns]

@@ -7,6 +7,7 @@ nothing of samsod at its top.
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 import time
@@ -59,6 +60,11 @@ class Reference:
         scores: list[Scores] = self._ask("scores")
         return scores
 
+    def further(self, name: str) -> tuple[float, list[float]]:
+        """CPU time of one further metric over every pair, and its columns; see `reference_metrics`."""
+        seconds, columns = self._ask("further", name)
+        return float(seconds), columns
+
     def close(self) -> None:
         """Ends the interpreter."""
         self._process.communicate()
@@ -86,6 +92,7 @@ def _serve(path: str) -> None:
     cv2.setNumThreads(0)
     with np.load(path) as arrays:
         pairs = [(arrays[f"p{i}"], arrays[f"t{i}"]) for i in range(len(arrays.files) // 2)]
+    metrics = runpy.run_path(str(Path(__file__).with_name("reference_metrics.py")))
     _measure(pairs[:1], True, False)  # loads what is loaded late
     print(json.dumps({"version": version("pysodmetrics")}), flush=True)
     for line in sys.stdin:
@@ -94,6 +101,11 @@ def _serve(path: str) -> None:
             started = time.process_time()
             _measure(pairs, *arguments)
             answer: Any = time.process_time() - started
+        elif what == "further":
+            triples = [(*pair, metrics["made_photo"](*pair)) for pair in pairs]
+            started = time.process_time()
+            columns = metrics["values"](*arguments, triples)
+            answer = time.process_time() - started, columns or []
         else:
             answer = _scores(_measure(pairs, True, False))
         print(json.dumps(answer), flush=True)

@@ -42,6 +42,14 @@ def naturals(text: str) -> list[int]:
     return list(dict.fromkeys(natural(item) for item in text.split(",")))
 
 
+def names(text: str) -> list[str]:
+    """An argument that must be names, separated by commas."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("expected names, separated by commas")
+    return found
+
+
 def add_reported(parser: argparse.ArgumentParser) -> None:
     """Adds the option of the tools that print tables to show rows of the paper beside."""
     parser.add_argument(

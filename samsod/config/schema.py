@@ -252,6 +252,9 @@ class TestConfig:
     their border repeated, to see what cameras out of register cost; empty: none are"""
     streams: bool = False
     """also score the fusion's and every modality's own prediction, into streams.json"""
+    metrics: list[str] = field(default_factory=list)
+    """further metrics to compute beside the standard ones: IoU, Dice, precision, recall, specificity, BER, SI-MAE,
+    SI-F, MSIoU, HCE, CM, CCM, BIoU, or names of your own; docs/eval_maps.md says what they are"""
     contact_sheet: int = 8
     """pairs on the picture contact_sheet.png; 0: none"""
 

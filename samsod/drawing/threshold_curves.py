@@ -1,4 +1,4 @@
-"""Precision-recall and F-measure curves of methods over the 256 thresholds (paper Fig. 6)."""
+"""Precision-recall, F-measure and E-measure curves of methods over the 256 thresholds (paper Fig. 6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from samsod.drawing.style import (
 from samsod.evaluation.maps.scoring import Scores
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 
-FIGURES = ("both", "pr", "f")
+FIGURES = {"both": ("pr", "f"), "pr": ("pr",), "f": ("f",), "e": ("e",), "all": ("pr", "f", "e")}
+"""Which curves each figure has, from top to bottom."""
 PANEL_HEIGHT = 2.2
 PANELS_ABREAST = 3
 LINE_HEIGHT = SMALL * 1.5 / 72
@@ -36,11 +37,12 @@ LOWEST_MARGIN = 0.3
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurves:
-    """Mean precision, recall and F-measure (β² = 0.3) of a method on a data set, `[256]`; entry t: threshold t."""
+    """Mean precision, recall, F (β² = 0.3) and E-measure of a method on a data set, `[256]`; entry t: threshold t."""
 
     precision: np.ndarray
     recall: np.ndarray
     f: np.ndarray
+    e: np.ndarray
 
     @property
     def best(self) -> int:
@@ -51,6 +53,11 @@ class ThresholdCurves:
     def max_f(self) -> float:
         """The largest F-measure of the mean curve, as in tables."""
         return float(self.f.max())
+
+    @property
+    def max_e(self) -> float:
+        """The largest E-measure of the mean curve, as in tables."""
+        return float(self.e.max())
 
 
 Curves = dict[str, dict[str, ThresholdCurves]]
@@ -65,7 +72,7 @@ def threshold_curves(scores: Scores) -> Curves:
             metrics = SaliencyMetrics(weighted_f=False)
             metrics.extend(images.values())
             mean = metrics.curves()
-            curves.setdefault(dataset, {})[method] = ThresholdCurves(mean["precision"], mean["recall"], mean["f"])
+            curves.setdefault(dataset, {})[method] = ThresholdCurves(**mean)
     return curves
 
 
@@ -78,13 +85,14 @@ def lowest_shown(curves: Mapping[str, ThresholdCurves]) -> float:
 def draw_threshold_curves(
     curves: Curves, path: Path, theme: Theme, figure: str = "both", lowest: float | None = None
 ) -> None:
-    """Draws a panel per data set (two with `both`, one above the other) and below it the methods by largest F.
+    """Draws a panel per data set and kind of curve, one above the other, and below them the methods by largest F.
 
     Args:
         curves: What to draw.
         path: The picture.
         theme: Its colours.
-        figure: `pr` precision over recall, `f` F-measure over threshold, or `both`.
+        figure: One of `FIGURES`: `pr` precision over recall, `f` F-measure and `e` E-measure over threshold, `both`
+            the first two, or `all`.
         lowest: Where the axes start; None chooses for each data set, see `lowest_shown`.
 
     Raises:
@@ -96,7 +104,7 @@ def draw_threshold_curves(
     blocks = [sets[i : i + columns] for i in range(0, len(sets), columns)]
     methods = list(dict.fromkeys(method for by_method in curves.values() for method in by_method))
     styles = {method: line_style(index, theme) for index, method in enumerate(methods)}
-    kinds = ("pr", "f") if figure == "both" else (figure,)
+    kinds = FIGURES[figure]
     legend_columns = _legend_columns(methods, width / columns)
     legend_height = (1 - (-len(methods) // legend_columns)) * LINE_HEIGHT + 0.05
     heights = ([PANEL_HEIGHT] * len(kinds) + [legend_height]) * len(blocks)
@@ -111,24 +119,25 @@ def draw_threshold_curves(
                 for place, kind in zip(rows, kinds, strict=False):
                     draw_curves(place, kind, curves[name], styles, start)
                 rows[0].set_title(fitting(name, width / columns - 0.5, FONT))
-                _draw_legend(rows[len(kinds)], curves[name], styles, legend_columns, width / columns)
+                _draw_legend(rows[len(kinds)], curves[name], styles, legend_columns, width / columns, figure == "e")
         save_figure(canvas, path)
 
 
 def draw_curves(
     axes: Any, kind: str, curves: Mapping[str, ThresholdCurves], styles: Mapping[str, LineStyle], lowest: float
 ) -> None:
-    """Draws the methods' curves of one data set; a marker stands where a method's F-measure is largest."""
+    """Draws the methods' curves of one data set; a marker stands where the F- (or E-) measure is largest."""
     axes.set_axis_on()
     for method, curve in curves.items():
         style = styles[method]
         across = curve.recall if kind == "pr" else np.arange(256)
-        up = curve.precision if kind == "pr" else curve.f
-        axes.plot(across, up, marker=style.marker, markevery=[curve.best], **style.line)
+        up = {"pr": curve.precision, "f": curve.f, "e": curve.e}[kind]
+        best = int(curve.e.argmax()) if kind == "e" else curve.best
+        axes.plot(across, up, marker=style.marker, markevery=[best], **style.line)
     if kind == "pr":
         axes.set(xlabel="recall", ylabel="precision", xlim=(lowest, 1.01), ylim=(lowest, 1.01))
     else:
-        axes.set(xlabel="threshold", ylabel="F-measure", xlim=(0, 255), ylim=(lowest, 1.01))
+        axes.set(xlabel="threshold", ylabel=f"{kind.upper()}-measure", xlim=(0, 255), ylim=(lowest, 1.01))
         axes.set_xticks([0, 64, 128, 192, 255])
 
 
@@ -138,14 +147,21 @@ def _legend_columns(methods: Sequence[str], width: float) -> int:
 
 
 def _draw_legend(
-    axes: Any, curves: Mapping[str, ThresholdCurves], styles: Mapping[str, LineStyle], columns: int, width: float
+    axes: Any,
+    curves: Mapping[str, ThresholdCurves],
+    styles: Mapping[str, LineStyle],
+    columns: int,
+    width: float,
+    by_e: bool,
 ) -> None:
-    """The methods with their largest F-measure, best first and in bold."""
-    ranked = sorted(curves, key=lambda method: -curves[method].max_f)
+    """The methods with their largest F-measure (or E-measure), best first and in bold."""
+    largest = {method: curve.max_e if by_e else curve.max_f for method, curve in curves.items()}
+    ranked = sorted(curves, key=lambda method: -largest[method])
     handles = [axes.plot([], [], marker=styles[method].marker, **styles[method].line)[0] for method in ranked]
     room = width / columns - HANDLE - len("  .000") * SMALL * GLYPH / 72
-    labels = [f"{visible(fitting(method, room, SMALL))}  {_short(curves[method].max_f)}" for method in ranked]
-    legend = axes.legend(handles, labels, loc="upper center", ncols=columns, title="largest F-measure")
+    labels = [f"{visible(fitting(method, room, SMALL))}  {_short(largest[method])}" for method in ranked]
+    title = f"largest {'E' if by_e else 'F'}-measure"
+    legend = axes.legend(handles, labels, loc="upper center", ncols=columns, title=title)
     legend.get_texts()[0].set_fontweight("bold")
 
 

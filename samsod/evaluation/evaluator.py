@@ -17,6 +17,7 @@ from samsod.data.loader import eval_loader
 from samsod.data.pictures import to_grey
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
+from samsod.evaluation.photos import photo_reader
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
 from samsod.utils.maps import FINAL, Maps, check_finite
@@ -63,6 +64,7 @@ def evaluate(
     streams: bool = False,
     weighted_f: bool = True,
     save: Callable[[str, np.ndarray], None] | None = None,
+    further: Sequence[str] = (),
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
@@ -77,6 +79,7 @@ def evaluate(
         weighted_f: Compute the weighted F-measure, which takes longest.
         save: Called with every pair's stem and its final map, uint8 at the ground truth's size; in another thread,
             unless `data.workers` is 0.
+        further: Names of further metrics to compute; those that look at the image are given the reference.
 
     Returns:
         Metrics by map name.
@@ -88,7 +91,7 @@ def evaluate(
     """
 
     def score(predicted: tuple[Pair, Maps]) -> dict[str, ImageScores]:
-        return _score(*predicted, config.test, weighted_f, save)
+        return _score(*predicted, config.test, weighted_f, save, further)
 
     def share() -> dict[str, list[ImageScores]]:
         images: dict[str, list[ImageScores]] = {}
@@ -103,7 +106,7 @@ def evaluate(
     metrics: dict[str, SaliencyMetrics] = {}
     for shard in distributed.agreed(share):
         for name, images in shard.items():
-            metrics.setdefault(name, SaliencyMetrics(weighted_f)).extend(images)
+            metrics.setdefault(name, SaliencyMetrics(weighted_f, further)).extend(images)
     return metrics
 
 
@@ -113,6 +116,7 @@ def _score(
     settings: TestConfig,
     weighted_f: bool,
     save: Callable[[str, np.ndarray], None] | None,
+    further: Sequence[str],
 ) -> dict[str, ImageScores]:
     """Scores by map name."""
     check_finite(maps, str(pair.reference))
@@ -120,7 +124,7 @@ def _score(
     scores = {}
     for name, logits in maps.items():
         grey = to_grey(logits, truth.shape, settings)
-        scores[name] = score_image(grey, truth, weighted_f)
+        scores[name] = score_image(grey, truth, weighted_f, further, photo_reader(pair.reference, truth))
         if save and name == FINAL:
             save(pair.stem, grey)
     return scores

@@ -18,6 +18,7 @@ from samsod.data.sources.catalog import PairSet
 from samsod.evaluation.contact_sheet import contact_sheet
 from samsod.evaluation.evaluator import evaluate, predict
 from samsod.evaluation.maps.folder import MapsFolder
+from samsod.evaluation.metrics.choice import chosen_metrics
 from samsod.evaluation.metrics.saliency import Results, with_overall
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils import distributed
@@ -49,13 +50,14 @@ def run_test(model: SaliencyModel, sets: Sequence[PairSet], config: Config, outp
         OSError: A file cannot be written; the error names it.
     """
     _check_names(sets)
+    further = chosen_metrics(config.test.metrics)
     folders = [MapsFolder(output / "maps" / found.name, [pair.stem for pair in found.pairs]) for found in sets]
     results: Results = {}
     try:
         distributed.on_main(lambda: _prepare(output, folders))
         model.eval()
         for found, folder in zip(sets, folders, strict=True):
-            metrics = evaluate(model, found, config, config.test.streams, save=folder.save)
+            metrics = evaluate(model, found, config, config.test.streams, save=folder.save, further=further)
             distributed.on_main(folder.publish)
             for name, metric in metrics.items():
                 results.setdefault(name, {})[found.name] = metric.result()

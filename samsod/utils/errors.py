@@ -46,9 +46,10 @@ def about(path: str | Path, fault: str) -> UserError:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"` for the known name closest to `name`, or an empty string when none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """`" (did you mean 'x'?)"` for the known name closest to `name`, whatever its case; "" when none is close."""
+    lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f" (did you mean {lower[close[0]]!r}?)" if close else ""
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -47,6 +47,8 @@ def test_curves_are_means_over_the_images_at_every_threshold() -> None:
         found = curves["set 1"]["method 0"]
         assert found.precision[threshold] == pytest.approx(np.mean(precision), abs=1e-12)
         assert found.recall[threshold] == pytest.approx(np.mean(recall), abs=1e-12)
+        e = [image.e[threshold] for image in scores["method 0"]["set 1"].values()]
+        assert found.e[threshold] == pytest.approx(np.mean(e), abs=1e-12)
 
 
 def test_the_largest_f_is_that_of_the_table() -> None:
@@ -55,6 +57,7 @@ def test_the_largest_f_is_that_of_the_table() -> None:
     metrics.extend(scores["method 0"]["set 0"].values())
     curve = threshold_curves(scores)["set 0"]["method 0"]
     assert curve.max_f == metrics.result()["maxF"] == curve.f[curve.best]
+    assert curve.max_e == metrics.result()["maxE"]
 
 
 def test_axes_start_below_every_best_point() -> None:
@@ -65,7 +68,7 @@ def test_axes_start_below_every_best_point() -> None:
     assert low * 10 == pytest.approx(round(low * 10))
 
 
-@pytest.mark.parametrize(("methods", "sets", "figure"), [(2, 1, "both"), (17, 4, "f")])
+@pytest.mark.parametrize(("methods", "sets", "figure"), [(2, 1, "all"), (3, 2, "e"), (17, 4, "f")])
 def test_any_number_of_methods_and_sets_is_drawn(tmp_path: Path, methods: int, sets: int, figure: str) -> None:
     pytest.importorskip("matplotlib")
     scores, _ = make_scores(methods, sets, images=1)

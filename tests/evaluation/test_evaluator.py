@@ -63,6 +63,18 @@ def test_results_are_those_of_the_saved_maps(config: Config, tmp_path: Path) -> 
     assert set(written["again"]) == {"S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE", "images"}
 
 
+def test_further_metrics_join_the_results(config: Config, tmp_path: Path) -> None:
+    plain = run_test(model_of(config), [test_set(config)], config, tmp_path / "plain")[FINAL]["again"]
+    config.test.metrics = ["iou", "CCM", "HCE"]
+    more = run_test(model_of(config), [test_set(config)], config, tmp_path / "more")[FINAL]["again"]
+    assert {name: more[name] for name in plain} == plain
+    assert set(more) - set(plain) == {"maxIoU", "meanIoU", "adpIoU", "binIoU", "CCM", "HCE"}
+    config.test.metrics = ["IuO"]
+    with pytest.raises(UserError, match="no metric is called 'IuO'"):
+        run_test(model_of(config), [test_set(config)], config, tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_streams_and_overall(config: Config, tmp_path: Path) -> None:
     config.test.streams = True
     pairs = test_set(config)

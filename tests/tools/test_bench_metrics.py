@@ -11,18 +11,21 @@ import pytest
 
 from samsod.benchmarks.metrics import generated_pairs, measure
 from samsod.benchmarks.reference import Reference
+from samsod.evaluation.metrics.choice import chosen_metrics
+from samsod.registry import METRICS
 from tests.tools.test_commands import command, fault
 
 FEW = ("--count", 2, "--rounds", 1)
 
 
 def test_without_a_reference_only_our_own_are_timed() -> None:
-    done = command("bench_metrics", *FEW)
+    done = command("bench_metrics", *FEW, "--metrics", "IoU,BIoU")
     assert done.returncode == 0, done.stderr
     assert "pip install pysodmetrics" in done.stderr
     lines = done.stdout.splitlines()
-    (ours,) = (line.split() for line in lines[3:] if line)
+    ours, *further = (line.split() for line in lines[3:] if line)
     assert ours[0] == "samsod" and all(float(milliseconds) > 0 for milliseconds in ours[1:])
+    assert [words[0] for words in further[2:]] == ["IoU", "BIoU"] and float(further[-1][1]) > 0
 
 
 def test_an_environment_without_pysodmetrics_is_named() -> None:
@@ -35,8 +38,12 @@ def test_the_reference_agrees_and_is_timed(tmp_path: Path) -> None:
     python = os.environ.get("SAMSOD_REFERENCE")
     if not python:
         pytest.skip("SAMSOD_REFERENCE names no interpreter with PySODMetrics")
-    table = measure(generated_pairs(2, 120, 160), 1, Path(python))
-    assert all(float(gap) < 1e-6 for gap in table.splitlines()[-1].split()[1:])
+    names = chosen_metrics(METRICS.names())
+    table, differences, further = measure(generated_pairs(2, 120, 160), 1, Path(python), names).split("\n\n")
+    assert all(float(gap) < 1e-6 for gap in differences.splitlines()[-1].split()[1:]) and "faster" in table
+    gaps = {line.split()[0]: line.split()[-1] for line in further.splitlines()[2:]}
+    assert list(gaps) == list(names) and gaps.pop("BIoU") == "-"
+    assert all(float(gap) < 1e-6 for gap in gaps.values())
     pairs = generated_pairs(1, 48, 64)
     np.savez(tmp_path / "pairs.npz", p0=pairs[0][0], t0=pairs[0][1])
     reference = Reference(Path(python), tmp_path / "pairs.npz")

@@ -29,8 +29,17 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: The folder cannot be listed, holds no image, or some of one stem; one line for each such stem.
     """
+    return by_stem(images_in(folder), folder)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder, in the order of their names; other files and hidden ones are passed over.
+
+    Raises:
+        Absent: The folder cannot be listed.
+    """
     paths = [folder / name for name in _listed(folder) if os.path.splitext(name)[1].lower() in ENDINGS]
-    return by_stem([path for path in paths if os.path.isfile(path) or not os.path.exists(path)], folder)
+    return [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 
 
 def images_or_frames(folder: Path, within: Sequence[str] = ()) -> dict[str, Path]:

@@ -68,27 +68,43 @@ def open_cache(folder: Path | None) -> ScoreCache | None:
         return None
 
 
-def summarise(scores: Scores) -> Results:
-    """The metrics of every method on every data set, and their count-weighted mean when there are several sets."""
+def summarise(scores: Scores, *parts: Scores) -> Results:
+    """The metrics of every method on every data set, and their count-weighted mean when there are several sets.
+
+    Args:
+        scores: Of the data sets.
+        parts: Of parts of them, as if they were data sets, which come after the mean and are not in it.
+    """
+    results = {method: with_overall(by_set) for method, by_set in _by_set(scores).items()}
+    for part in parts:
+        for method, by_set in _by_set(part).items():
+            results[method] |= by_set
+    return results
+
+
+def _by_set(scores: Scores) -> Results:
     results: Results = {}
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
             metrics = SaliencyMetrics()
             metrics.extend(images.values())
             results.setdefault(method, {})[dataset] = metrics.result()
-    return {method: with_overall(by_set) for method, by_set in results.items()}
+    return results
 
 
-def compare(results: Results, digits: int = 4, reported: Sequence[Row] = ()) -> Comparison:
+def compare(
+    results: Results, digits: int = 4, reported: Sequence[Row] = (), columns: Sequence[str] | None = None
+) -> Comparison:
     """The table of all methods.
 
     Args:
         results: Method -> data set -> metric.
         digits: Digits after the point.
         reported: Rows of the paper to show beside, from `named_rows`.
+        columns: Which columns, in this order; by default all there are.
     """
     measured = [Row(method, by_set) for method, by_set in results.items()]
-    return Comparison(beside_reported(measured, reported), digits=digits)
+    return Comparison(beside_reported(measured, reported), columns, digits)
 
 
 @contextmanager
@@ -104,10 +120,17 @@ def holding(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_results(folder: Path, results: Results, table: Comparison) -> None:
-    """Writes results.json, results.csv (all digits), results.md and results.tex, each whole or not at all."""
+def write_results(folder: Path, results: Results, table: Comparison, colours: bool = False) -> None:
+    """Writes results.json, results.csv (all digits), results.md and results.tex, each whole or not at all.
+
+    Args:
+        folder: Where to.
+        results: What the JSON holds.
+        table: What the others hold.
+        colours: Whether LaTeX colours the best three, see `Comparison.latex`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = (as_json(results), table.csv(), table.markdown() + "\n", table.latex() + "\n")
+    texts = (as_json(results), table.csv(), table.markdown() + "\n", table.latex(colours) + "\n")
     for kind, text in zip(KINDS, texts, strict=True):
         write_text(folder / f"results.{kind}", text)
 

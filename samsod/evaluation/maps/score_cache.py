@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from samsod.data import decoding
 from samsod.data.decoding.images import cv2
 from samsod.evaluation import metrics
+from samsod.evaluation.metrics.choice import further_metric
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.files import check_writable, code_digest
 
@@ -28,9 +30,10 @@ _SIZE = 32 + 8 * (_SINGLE + 4 * _CURVE)
 class ScoreCache:
     """A folder of scores, one file each.
 
-    A score's name is the SHA-256 of the map's bytes, the truth's bytes and the code that reads and scores them, so
-    nothing outdated is ever found. A file holds the SHA-256 of its content; a damaged one counts as absent. Files
-    appear whole, so any number of threads and runs may share a folder. The scores used least recently are deleted.
+    A score's name is the SHA-256 of the map's bytes, the truth's bytes, the names of further metrics (and the image's
+    bytes if one looks at it) and the code that reads and scores them, so nothing outdated is ever found. A file holds
+    the SHA-256 of its content; a damaged one counts as absent. Files appear whole, so any number of threads and runs
+    may share a folder. The scores used least recently are deleted.
 
     Args:
         folder: Where the scores lie; made when needed.
@@ -48,19 +51,28 @@ class ScoreCache:
         self._digests: dict[Path, bytes] = {}
         self._grown = False
 
-    def key(self, prediction: Path, truth: Path) -> str:
+    def key(self, prediction: Path, truth: Path, further: Sequence[str] = (), photo: Path | None = None) -> str:
         """The name of a pair's scores.
+
+        Args:
+            prediction: The map.
+            truth: Its truth.
+            further: The further metrics that are computed.
+            photo: The image; it counts only when one of them looks at it.
 
         Raises:
             OSError: A file cannot be read.
         """
-        return hashlib.sha256(self._version + _digest(prediction) + self._truth_digest(truth)).hexdigest()
+        parts = [self._version, _digest(prediction), self._digest_once(truth), *(name.encode() for name in further)]
+        if photo and any(further_metric(name).needs_photo for name in further):
+            parts.append(self._digest_once(photo))
+        return hashlib.sha256(b"\0".join(parts) if further else b"".join(parts)).hexdigest()
 
-    def get(self, key: str, weighted_f: bool = True) -> ImageScores | None:
+    def get(self, key: str, weighted_f: bool = True, further: Sequence[str] = ()) -> ImageScores | None:
         """The scores of that name; None when there are none, they are damaged or lack the weighted F-measure."""
         path = self._path(key)
         try:
-            scores = _unpacked(path.read_bytes())
+            scores = _unpacked(path.read_bytes(), further)
             os.utime(path)  # it was used now
         except (OSError, ValueError):
             return None
@@ -106,11 +118,11 @@ class ScoreCache:
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key[2:]
 
-    def _truth_digest(self, truth: Path) -> bytes:
+    def _digest_once(self, path: Path) -> bytes:
         """Every method is scored against the same truths."""
-        if truth not in self._digests:
-            self._digests[truth] = _digest(truth)
-        return self._digests[truth]
+        if path not in self._digests:
+            self._digests[path] = _digest(path)
+        return self._digests[path]
 
 
 def _digest(path: Path) -> bytes:
@@ -125,15 +137,18 @@ def _code_version() -> bytes:
 
 def _packed(scores: ImageScores) -> bytes:
     values = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
-    curves = (scores.f, scores.e, scores.precision, scores.recall)
-    content = struct.pack(f"<{_SINGLE}d", *values) + b"".join(curve.astype("<f8").tobytes() for curve in curves)
+    arrays = (scores.f, scores.e, scores.precision, scores.recall, *scores.further.values())
+    content = struct.pack(f"<{_SINGLE}d", *values) + b"".join(array.astype("<f8").tobytes() for array in arrays)
     return hashlib.sha256(content).digest() + content
 
 
-def _unpacked(data: bytes) -> ImageScores:
-    if len(data) != _SIZE or hashlib.sha256(data[32:]).digest() != data[:32]:
+def _unpacked(data: bytes, further: Sequence[str]) -> ImageScores:
+    sizes = [further_metric(name).size for name in further]
+    if len(data) != _SIZE + 8 * sum(sizes) or hashlib.sha256(data[32:]).digest() != data[:32]:
         raise ValueError("damaged")
     numbers = np.frombuffer(data, "<f8", offset=32).astype(np.float64)
     s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_SINGLE])
-    f, e, precision, recall = numbers[_SINGLE:].reshape(4, _CURVE)
-    return ImageScores(s, mae, None if math.isnan(wf) else wf, adp_f, adp_e, f, e, precision, recall)
+    curves, rest = np.split(numbers[_SINGLE:], [4 * _CURVE])
+    f, e, precision, recall = curves.reshape(4, _CURVE)
+    more = dict(zip(further, np.split(rest, np.cumsum(sizes)[:-1]), strict=True)) if further else {}
+    return ImageScores(s, mae, None if math.isnan(wf) else wf, adp_f, adp_e, f, e, precision, recall, more)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from samsod.data.decoding.images import read_saliency, read_truth
-from samsod.data.sources.folders import ENDINGS, find_subfolder, folder_key, images_by_stem, some_of
+from samsod.data.sources.family import MASK
+from samsod.data.sources.folders import ENDINGS, children, find_subfolder, folder_key, some_of
+from samsod.data.sources.pairing import video_of
+from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.score_cache import ScoreCache
+from samsod.evaluation.metrics.choice import further_metric
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
+from samsod.evaluation.photos import photo_reader
 from samsod.utils.errors import UserError
 from samsod.utils.machine import cores
 from samsod.utils.progress import progress
@@ -30,6 +36,8 @@ class MapPair:
     stem: str
     prediction: Path
     truth: Path
+    photo: Path | None = None
+    """The image itself, for the metrics that look at it."""
 
 
 @dataclass(frozen=True)
@@ -41,38 +49,51 @@ class MapSet:
     pairs: tuple[MapPair, ...]
 
 
-def find_maps(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> list[MapSet]:
+def find_maps(
+    predictions: Mapping[str, Path | Files],
+    truths: Mapping[str, Path | Files],
+    photos: Mapping[str, Path] | None = None,
+) -> list[MapSet]:
     """Pairs the maps of every method with the truths of every data set, by file stem.
 
     Args:
         predictions: Folder of each method's maps, by the method's name. With one data set the folder itself holds
             them, or a sub-folder called as the set; with several there is such a sub-folder for each. The names of
-            sub-folders are compared without regard to case, hyphens, underscores and blanks.
-        truths: Folder of each data set's masks, by the set's name.
+            sub-folders are compared without regard to case, hyphens, underscores and blanks. Of videos' frames they
+            are `VIDEO/frame.png`.
+        truths: Folder of each data set's masks, by the set's name; of frames `VIDEO/frame.png` or
+            `VIDEO/GT/frame.png`.
+        photos: Folder of each data set's images, when a metric looks at them.
 
     Returns:
         Methods × data sets, in the order given, every truth with its map.
 
     Raises:
-        UserError: A folder is missing, empty or not to be told from another; a truth without a map, a map without a
-            truth, two files of one stem. One line per fault.
+        UserError: A folder is missing, empty or not to be told from another; a truth without a map or an image, a map
+            without a truth, two files of one stem. One line per fault.
     """
     faults = [*_name_faults(predictions, truths)]
+    named = {name: _files(place) for name, place in truths.items()}
     masks: dict[str, dict[str, Path]] = {}
-    for dataset, folder in truths.items():
+    images: dict[str, dict[str, Path]] = {}
+    for dataset, files in named.items():
         with _noted(faults):
-            masks[dataset] = _images_in(folder, f"the masks of {dataset}")
+            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", MASK.names)
+            if photos:
+                images[dataset] = _photos(photos, dataset, masks[dataset])
     sets = []
-    for (method, folder), dataset in product(predictions.items(), truths):
+    for (method, place), dataset in product(predictions.items(), truths):
+        files = _files(place)
         with _noted(faults):
-            place = maps_folder(method, folder, dataset, alone=len(truths) == 1)
-            maps = _images_in(place, f"the maps of {method}")
+            alone, by_video = len(truths) == 1, any(map(video_of, masks.get(dataset, ())))
+            folder = maps_folder(method, files.folder, dataset, alone, by_video)
+            maps = _images_in(files, folder, f"the maps of {method}")
             if dataset in masks:
-                faults += _unpaired(maps, place, masks[dataset], truths[dataset])
-                pairs = (
-                    MapPair(stem, maps[stem], masks[dataset][stem]) for stem in maps.keys() & masks[dataset].keys()
-                )
-                sets.append(MapSet(method, dataset, tuple(sorted(pairs, key=lambda pair: pair.stem))))
+                faults += _unpaired(maps, folder, masks[dataset], named[dataset].folder)
+                stems = sorted(maps.keys() & masks[dataset].keys())
+                seen = images.get(dataset, {})
+                pairs = (MapPair(stem, maps[stem], masks[dataset][stem], seen.get(stem)) for stem in stems)
+                sets.append(MapSet(method, dataset, tuple(pairs)))
     if faults:
         raise UserError(*dict.fromkeys(faults))  # a missing folder lacks every set
     return sets
@@ -83,6 +104,7 @@ def score_maps(
     threads: int | None = None,
     cache: ScoreCache | None = None,
     weighted_f: bool = True,
+    further: Sequence[str] = (),
 ) -> Scores:
     """Scores maps with all cores; the result does not depend on how many, nor on the cache.
 
@@ -90,19 +112,24 @@ def score_maps(
         map_sets: What to score, from `find_maps`.
         threads: How many; by default one for each core this process may run on.
         cache: Where scores are looked up and kept.
-        weighted_f: Compute the weighted F-measure, which takes longest.
+        weighted_f: Compute the weighted F-measure, which takes longest of the standard metrics.
+        further: Names of further metrics to compute.
 
     Returns:
         Method -> data set -> stem -> scores, sets and stems in the order given.
 
     Raises:
-        UserError: Maps or masks cannot be read or differ in size; one line for each map, a hundred at most.
+        UserError: Maps or masks cannot be read or differ in size; one line for each map, a hundred at most. Or images
+            are missing that a metric looks at.
     """
+    photographic = [name for name in further if further_metric(name).needs_photo]
+    if photographic and any(pair.photo is None for item in map_sets for pair in item.pairs):
+        raise UserError(f"{', '.join(photographic)}: looks at the images themselves, which nobody named (--images DIR)")
     places = [(item.method, item.dataset, pair) for item in map_sets for pair in item.pairs]
 
     def scores_or_fault(place: tuple[str, str, MapPair]) -> ImageScores | str:
         try:
-            return _looked_up_or_scored(place[2], cache, weighted_f)
+            return _looked_up_or_scored(place[2], cache, weighted_f, further)
         except UserError as error:
             return str(error)
 
@@ -123,21 +150,23 @@ def score_maps(
     return scored
 
 
-def _looked_up_or_scored(pair: MapPair, cache: ScoreCache | None, weighted_f: bool) -> ImageScores:
+def _looked_up_or_scored(
+    pair: MapPair, cache: ScoreCache | None, weighted_f: bool, further: Sequence[str]
+) -> ImageScores:
     if cache is None:
-        return score_pair(pair, weighted_f)
+        return score_pair(pair, weighted_f, further)
     try:
-        key = cache.key(pair.prediction, pair.truth)
+        key = cache.key(pair.prediction, pair.truth, further, pair.photo)
     except OSError:
-        return score_pair(pair, weighted_f)  # which says what is wrong with the file
-    known = cache.get(key, weighted_f)
+        return score_pair(pair, weighted_f, further)  # which says what is wrong with the file
+    known = cache.get(key, weighted_f, further)
     if known is None:
-        known = score_pair(pair, weighted_f)
+        known = score_pair(pair, weighted_f, further)
         cache.put(key, known)
     return known
 
 
-def score_pair(pair: MapPair, weighted_f: bool = True) -> ImageScores:
+def score_pair(pair: MapPair, weighted_f: bool = True, further: Sequence[str] = ()) -> ImageScores:
     """Reads a map and its mask and scores them.
 
     Raises:
@@ -150,10 +179,26 @@ def score_pair(pair: MapPair, weighted_f: bool = True) -> ImageScores:
             f"{pair.prediction}: is {sizes[0]}, but its truth {pair.truth} is {sizes[1]} pixels wide and high; "
             "maps are scored at the truth's size and never resized: save it so"
         )
-    return score_image(prediction, truth, weighted_f)
+    photo = photo_reader(pair.photo, truth) if pair.photo else None
+    return score_image(prediction, truth, weighted_f, further, photo)
 
 
-def _name_faults(predictions: Mapping[str, Path], truths: Mapping[str, Path]) -> Iterator[str]:
+def _files(place: Path | Files) -> Files:
+    return place if isinstance(place, Files) else Files(place)
+
+
+def _photos(photos: Mapping[str, Path], dataset: str, masks: Iterable[str]) -> dict[str, Path]:
+    """The images of a data set, one for each mask; when only one folder is given, its name does not matter."""
+    folder = next(iter(photos.values())) if len(photos) == 1 else photos.get(dataset)
+    if folder is None:
+        raise UserError(f"no images of {dataset}; named are those of {', '.join(photos)}")
+    found = _images_in(Files(folder), folder, f"the images of {dataset}")
+    if missing := [stem for stem in masks if stem not in found]:
+        raise UserError(f"{folder}: no image for {len(missing)} masks of {dataset}: {some_of(missing)}")
+    return found
+
+
+def _name_faults(predictions: Mapping[str, Any], truths: Mapping[str, Any]) -> Iterator[str]:
     if not predictions:
         yield "no method to score: give at least one folder of saliency maps"
     if not truths:
@@ -176,14 +221,18 @@ def _noted(faults: list[str]) -> Iterator[None]:
         faults.append(f"{error.filename}: cannot be read: {error.strerror}")
 
 
-def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
+def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: bool = False) -> Path:
     """Where a method's maps of a data set lie: in its folder itself only when the data set is the only one.
+
+    With videos in it, the folder itself holds no image either way.
 
     Raises:
         UserError: No such folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the maps of {method}")
+    if alone and by_video:
+        return next(iter(children(folder, [dataset])), folder)
     if alone:
         inside = list(folder.iterdir())
         if any(path.suffix.lower() in ENDINGS for path in inside) or not any(path.is_dir() for path in inside):
@@ -191,10 +240,10 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool) -> Path:
     return find_subfolder(folder, dataset)
 
 
-def _images_in(folder: Path, expected: str) -> dict[str, Path]:
+def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = ()) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected {expected}")
-    return images_by_stem(folder)
+    return files.by_stem(folder, within)
 
 
 def _unpaired(maps: Mapping[str, Path], place: Path, masks: Mapping[str, Path], truth: Path) -> Iterator[str]:

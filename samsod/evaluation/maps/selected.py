@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from samsod.data.sources.catalog import PairSet
-from samsod.data.sources.folders import children, images_or_frames, some_of
+from samsod.data.sources.folders import images_or_frames, some_of
 from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.scoring import MapPair, MapSet, maps_folder
 from samsod.utils.errors import UserError
@@ -27,7 +27,8 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
     for method, folder in predictions.items():
         for pair_set in sets:
             try:
-                place = _maps_of(method, folder, pair_set, alone=len(sets) == 1)
+                by_video = any(video_of(pair.stem) for pair in pair_set.pairs)
+                place = maps_folder(method, folder, pair_set.name, len(sets) == 1, by_video)
                 found.setdefault(method, {})[pair_set.name] = images_or_frames(place)
             except UserError as error:
                 faults.append(str(error))
@@ -50,11 +51,3 @@ def map_sets(method: str, maps: Mapping[str, Mapping[str, Path]], sets: Sequence
         found = (MapPair(pair.stem, files[pair.stem], pair.ground_truth) for pair in pair_set.pairs)
         result.append(MapSet(method, pair_set.name, tuple(found)))
     return result
-
-
-def _maps_of(method: str, folder: Path, pair_set: PairSet, alone: bool) -> Path:
-    """Where a method's maps of a set lie. With videos in it, the folder itself holds no image either way."""
-    by_video = any(video_of(pair.stem) for pair in pair_set.pairs)
-    if alone and by_video and folder.is_dir() and not children(folder, [pair_set.name]):
-        return folder
-    return maps_folder(method, folder, pair_set.name, alone)

@@ -9,8 +9,8 @@ an epsilon, is divided by 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -48,6 +48,8 @@ class ImageScores:
     """Precision curve; 0 where no pixel is kept."""
     recall: np.ndarray
     """Recall curve; 0 where the truth is all black."""
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What further metrics add, by name; see `Metric.score`."""
 
 
 def score_histograms(
@@ -66,12 +68,10 @@ def score_histograms(
     total = inside + outside
     levels = normalised_levels(total)
     pixels, positives = int(total.sum()), int(inside.sum())
-    mean = float(total @ levels) / pixels
-    if mean > 0 and (np.abs(levels - 2 * mean)[total > 0] < NEAR).any():
-        mean = float(values().mean())
+    mean = mean_level(total, levels, values)
     threshold = min(2 * mean, 1.0)
-    tp, fp = _kept(inside, levels, threshold), _kept(outside, levels, threshold)
-    precision, recall, f = _f_measure(tp, fp, positives)
+    tp, fp = kept(inside, levels, threshold), kept(outside, levels, threshold)
+    precision, recall, f = f_measure(tp, fp, positives)
     e = _e_measure(tp, fp, positives, pixels)
     if 0 < positives < pixels:
         share = positives / pixels
@@ -103,18 +103,22 @@ def normalised_levels(total: np.ndarray) -> np.ndarray:
     return levels if low == high else np.clip((levels - low) / (high - low), 0, 1)
 
 
-def centroid_cut(row_sum: int, column_sum: int, positives: int) -> tuple[int, int]:
-    """Where the S-measure parts a map in four: right after the truth's centroid.
+def mean_level(total: np.ndarray, levels: np.ndarray, values: Callable[[], np.ndarray]) -> float:
+    """Mean of a map, half of the adaptive threshold.
 
     Args:
-        row_sum: Sum of the row numbers of the truth's pixels.
-        column_sum: Sum of their column numbers.
-        positives: How many there are; without any the map is not parted.
+        total: pixels by grey level.
+        levels: normalised grey levels, of the same length.
+        values: Gives the normalised map, asked for only where a level lies at the threshold, so that the reference's
+            order of summation decides.
     """
-    return round(row_sum / max(positives, 1)) + 1, round(column_sum / max(positives, 1)) + 1
+    mean = float(total @ levels) / int(total.sum())
+    if mean > 0 and (np.abs(levels - 2 * mean)[total > 0] < NEAR).any():
+        mean = float(values().mean())
+    return mean
 
 
-def _kept(histogram: np.ndarray, levels: np.ndarray, threshold: float) -> np.ndarray:
+def kept(histogram: np.ndarray, levels: np.ndarray, threshold: float) -> np.ndarray:
     """How many pixels of a class reach each threshold.
 
     Args:
@@ -130,7 +134,18 @@ def _kept(histogram: np.ndarray, levels: np.ndarray, threshold: float) -> np.nda
     return np.append(np.cumsum(truncated[::-1])[::-1], histogram[levels >= threshold].sum())
 
 
-def _f_measure(tp: np.ndarray, fp: np.ndarray, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def centroid_cut(row_sum: int, column_sum: int, positives: int) -> tuple[int, int]:
+    """Where the S-measure parts a map in four: right after the truth's centroid.
+
+    Args:
+        row_sum: Sum of the row numbers of the truth's pixels.
+        column_sum: Sum of their column numbers.
+        positives: How many there are; without any the map is not parted.
+    """
+    return round(row_sum / max(positives, 1)) + 1, round(column_sum / max(positives, 1)) + 1
+
+
+def f_measure(tp: np.ndarray, fp: np.ndarray, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F = (1 + β²)·P·R / (β²·P + R) per threshold; 0 where nothing is hit.
 
     Source: Achanta et al., "Frequency-tuned salient region detection", CVPR 2009, eq. 12.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from samsod.config.data_schema import OVERALL
 from samsod.data.decoding.images import cv2
+from samsod.evaluation.metrics.choice import further_metric
 from samsod.evaluation.metrics.histograms import ImageScores, centroid_cut, normalised_levels, score_histograms
+from samsod.evaluation.metrics.subject import Subject
 from samsod.evaluation.metrics.weighted_f import weighted_f_measure
 
 __all__ = ["ImageScores", "Results", "SaliencyMetrics", "overall", "score_image", "with_overall"]
@@ -18,7 +21,13 @@ Results = dict[str, dict[str, dict[str, float]]]
 """Method, or name of a model's map -> data set -> metric."""
 
 
-def score_image(prediction: np.ndarray, truth: np.ndarray, weighted_f: bool = True) -> ImageScores:
+def score_image(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    weighted_f: bool = True,
+    further: Sequence[str] = (),
+    photo: Callable[[], np.ndarray] | None = None,
+) -> ImageScores:
     """Scores one saliency map against its ground truth.
 
     The prediction is stretched to [0, 1] by its own minimum and maximum; a constant map is divided by 255.
@@ -26,19 +35,27 @@ def score_image(prediction: np.ndarray, truth: np.ndarray, weighted_f: bool = Tr
     Args:
         prediction: uint8, H×W, 0 (background) to 255 (salient).
         truth: bool, or uint8 with values above 128 salient; H×W.
-        weighted_f: whether to compute the weighted F-measure, by far the slowest of the metrics.
+        weighted_f: whether to compute the weighted F-measure, by far the slowest of the standard metrics.
+        further: names of further metrics, see `chosen_metrics`.
+        photo: gives the image itself, uint8 H×W×3, red first, to the metrics that look at it.
 
     Returns:
         The scores, picklable.
 
     Raises:
-        ValueError: if an array is no non-empty two-dimensional array of these types, or their shapes differ.
+        ValueError: if an array is no non-empty two-dimensional array of these types, or their shapes differ, or the
+            image is asked for and not there.
+        UserError: if no metric has such a name.
     """
     prediction, truth = _checked(prediction, truth)
-    counts, cut = _histograms(prediction, truth)
+    counts, cut = count_levels(prediction, truth)
     levels = normalised_levels(counts.sum(axis=(0, 1, 2)))
     wf = weighted_f_measure(levels[prediction], truth) if weighted_f else None
-    return score_histograms(counts, cut, lambda: levels[prediction], wf)
+    scores = score_histograms(counts, cut, lambda: levels[prediction], wf)
+    if not further:
+        return scores
+    subject = Subject(prediction, truth, counts.sum(axis=(0, 1)), photo)
+    return replace(scores, further={name: further_metric(name).score(subject) for name in further})
 
 
 class SaliencyMetrics:
@@ -52,18 +69,19 @@ class SaliencyMetrics:
         1.0
     """
 
-    def __init__(self, weighted_f: bool = True) -> None:
+    def __init__(self, weighted_f: bool = True, further: Sequence[str] = ()) -> None:
         """Starts with no image.
 
         Args:
             weighted_f: whether `step` computes the weighted F-measure.
+            further: names of the further metrics that it computes, see `chosen_metrics`.
         """
-        self.weighted_f = weighted_f
+        self.weighted_f, self.further = weighted_f, further
         self.images: list[ImageScores] = []
 
-    def step(self, prediction: np.ndarray, truth: np.ndarray) -> None:
+    def step(self, prediction: np.ndarray, truth: np.ndarray, photo: Callable[[], np.ndarray] | None = None) -> None:
         """Scores one image and adds it; arguments and errors are those of `score_image`."""
-        self.images.append(score_image(prediction, truth, self.weighted_f))
+        self.images.append(score_image(prediction, truth, self.weighted_f, self.further, photo))
 
     def extend(self, scores: Iterable[ImageScores]) -> None:
         """Adds images scored elsewhere, by another process for example."""
@@ -87,11 +105,11 @@ class SaliencyMetrics:
         """The data set's values: maxima and means of the mean curves, means of everything else.
 
         Returns:
-            "S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE" and the count "images"; "wF" is
-            left out when it was not computed.
+            "S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE", the columns of further metrics and the
+            count "images"; "wF" is left out when it was not computed.
 
         Raises:
-            ValueError: if no image was scored, or only some of them have a weighted F-measure.
+            ValueError: if no image was scored, or only some of them have a weighted F-measure or a further metric.
         """
         curves, images = self.curves(), self.images
         result = {"S": _mean([image.s for image in images])}
@@ -105,7 +123,19 @@ class SaliencyMetrics:
             raise ValueError(f"the weighted F-measure is known for {len(weighted)} of {len(images)} images only")
         if weighted:
             result["wF"] = _mean(weighted)
-        return result | {"MAE": _mean([image.mae for image in images]), "images": len(images)}
+        result["MAE"] = _mean([image.mae for image in images])
+        return result | self._further_columns() | {"images": len(images)}
+
+    def _further_columns(self) -> dict[str, float]:
+        names = self.images[0].further
+        if any(image.further.keys() != names.keys() for image in self.images):
+            raise ValueError("the images were scored with different metrics")
+        columns: dict[str, float] = {}
+        for name in names:
+            metric = further_metric(name)
+            values = metric.summary(np.mean([image.further[name] for image in self.images], axis=0))
+            columns |= {column: float(value) for column, value in zip(metric.columns, values, strict=True)}
+        return columns
 
 
 def overall(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -158,8 +188,8 @@ def _checked(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(prediction), np.ascontiguousarray(truth)
 
 
-def _histograms(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The pixel counts and the cut that `score_histograms` takes."""
+def count_levels(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixel counts and the cut that `score_histograms` takes, of uint8 and bool, H×W."""
     mask = truth.view(np.uint8)
     rows, columns = (cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0))
     cut = centroid_cut(int(rows @ np.arange(rows.size)), int(columns @ np.arange(columns.size)), int(rows.sum()))

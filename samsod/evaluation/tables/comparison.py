@@ -27,7 +27,9 @@ _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$"}
 
 Style = Callable[[str, str, int], str]
-"""Makes a cell of a value, its spread and its place: 1 best, 2 second best, 0 neither."""
+"""Makes a cell of a value, its spread and its place: 1 best, 2 second, 3 third best, 0 none of them."""
+COLOURS = ("red", "green", "blue")
+"""Of the best three in LaTeX."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Comparison:
 
     def text(self) -> str:
         """For a terminal: a line for each method under every data set, best `*` and second `+`."""
-        datasets, metrics, costs = self._datasets(), self._metrics(), self._costs()
+        datasets, metrics, costs = self.datasets(), self.columns(), self._costs()
         heading = ["set", "method", *map(with_arrow, metrics), *(COSTS.get(cost, cost) for cost in costs)]
         lines = []
         for dataset in datasets:
@@ -82,8 +84,8 @@ class Comparison:
         names = [_escaped_markdown(_name(row)) for row in self.rows]
         heading = ["method"]
         columns = []
-        for dataset in self._datasets():
-            for metric in self._metrics():
+        for dataset in self.datasets():
+            for metric in self.columns():
                 heading.append(f"{_escaped_markdown(dataset)} {with_arrow(metric)}")
                 columns.append(self._column(dataset, metric, _as_markdown))
         for cost in self._costs():
@@ -92,24 +94,31 @@ class Comparison:
         lines = [heading, ["---", *["---:"] * len(columns)], *zip(names, *columns, strict=True)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
-    def latex(self) -> str:
-        r"""A `tabular` that needs no package: data sets over their metrics, best `\textbf`, second `\underline`."""
-        datasets, metrics, costs = self._datasets(), self._metrics(), self._costs()
+    def latex(self, colours: bool = False) -> str:
+        r"""A `tabular`, data sets over their metrics.
+
+        Args:
+            colours: Best, second and third in `COLOURS`, for which the document must load xcolor; else best `\textbf`
+                and second `\underline`, which need no package.
+        """
+        style = _as_coloured_latex if colours else _as_latex
+        datasets, metrics, costs = self.datasets(), self.columns(), self._costs()
         over = [f"\\multicolumn{{{len(metrics)}}}{{c}}{{{_escaped_latex(dataset)}}}" for dataset in datasets]
         under = [_escaped_latex(metric) + _latex_arrow(metric) for metric in metrics] * len(datasets)
         titles = [_escaped_latex(COSTS.get(cost, cost)) for cost in costs]
-        columns = [self._column(dataset, metric, _as_latex) for dataset in datasets for metric in metrics]
-        columns += [self._cost_column(cost, _as_latex) for cost in costs]
+        columns = [self._column(dataset, metric, style) for dataset in datasets for metric in metrics]
+        columns += [self._cost_column(cost, style) for cost in costs]
         names = [_escaped_latex(_name(row)) for row in self.rows]
         lines = [f"\\begin{{tabular}}{{l{'r' * len(columns)}}}", "\\hline"]
         lines += [" & ".join(["", *over, *[""] * len(costs)]) + r" \\"]
         lines += [" & ".join(["Method", *under, *titles]) + r" \\", "\\hline"]
         lines += [" & ".join(cells) + r" \\" for cells in zip(names, *columns, strict=True)]
-        return "\n".join([*lines, "\\hline", "\\end{tabular}"])
+        needs = [r"% needs \usepackage{xcolor}"] if colours else []
+        return "\n".join([*needs, *lines, "\\hline", "\\end{tabular}"])
 
     def csv(self) -> str:
         """Every value with all its digits: a line for each method and data set; `_std` columns hold the spread."""
-        metrics, costs = self._metrics(), self._costs()
+        metrics, costs = self.columns(), self._costs()
         spreads = [m for m in metrics if any(m in by_metric for row in self.rows for by_metric in row.spread.values())]
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -122,10 +131,21 @@ class Comparison:
                 writer.writerow([row.method, kind, dataset, *values, *(row.cost.get(c, "") for c in costs)])
         return buffer.getvalue()
 
-    def _datasets(self) -> list[str]:
+    def placed(self, dataset: str, metric: str) -> list[tuple[str, int]]:
+        """A metric's values, top to bottom, as printed, and their places: see `Style`."""
+        values = [self._rounded(row, row.scores.get(dataset, {}).get(metric)) for row in self.rows]
+        ranked = [
+            float(value) if self._is_ranked(row) and value not in ("-", "nan") else None
+            for row, value in zip(self.rows, values, strict=True)
+        ]
+        return list(zip(values, _places(ranked, is_better_when_smaller(metric)), strict=True))
+
+    def datasets(self) -> list[str]:
+        """The data sets, in order."""
         return _in_order(dataset for row in self.rows for dataset in row.scores)
 
-    def _metrics(self) -> list[str]:
+    def columns(self) -> list[str]:
+        """The metrics, in order."""
         there = _in_order(metric for row in self.rows for scores in row.scores.values() for metric in scores)
         if self.metrics is not None:
             return list(self.metrics)
@@ -140,14 +160,8 @@ class Comparison:
 
     def _column(self, dataset: str, metric: str, style: Style) -> list[str]:
         """The cells of a metric, top to bottom."""
-        values = [self._rounded(row, row.scores.get(dataset, {}).get(metric)) for row in self.rows]
-        ranked = [
-            float(value) if self._is_ranked(row) and value not in ("-", "nan") else None
-            for row, value in zip(self.rows, values, strict=True)
-        ]
-        places = _places(ranked, is_better_when_smaller(metric))
         cells = []
-        for row, value, place in zip(self.rows, values, places, strict=True):
+        for row, (value, place) in zip(self.rows, self.placed(dataset, metric), strict=True):
             spread = row.spread.get(dataset, {}).get(metric)
             deviation = "" if spread is None or value == "-" else f" ± {self._spread(spread)}"
             cells.append(style(value, deviation, place))
@@ -184,9 +198,9 @@ def difference(measured: Row, reported: Row) -> Row:
 
 
 def _places(values: Sequence[float | None], ascending: bool) -> list[int]:
-    """1 for the best, 2 for the second best, 0 for the others; equal values share a place, one alone has none."""
+    """1 to 3 for the best three, 0 for the others; equal values share a place, one alone has none."""
     there = [value for value in values if value is not None]
-    order = sorted(set(there), reverse=not ascending)[:2] if len(there) > 1 else []
+    order = sorted(set(there), reverse=not ascending)[:3] if len(there) > 1 else []
     return [order.index(value) + 1 if value is not None and value in order else 0 for value in values]
 
 
@@ -207,17 +221,25 @@ def _signed(text: str) -> str:
 
 
 def _as_text(value: str, spread: str, place: int) -> str:
-    return f"{value}{spread}{('', '*', '+')[place]}" if place else f"{value}{spread} "
+    return f"{value}{spread}{('', '*', '+', ' ')[place]}" if place else f"{value}{spread} "
 
 
 def _as_markdown(value: str, spread: str, place: int) -> str:
-    return (value, f"**{value}**", f"<u>{value}</u>")[place] + spread
+    return (value, f"**{value}**", f"<u>{value}</u>", value)[place] + spread
 
 
 def _as_latex(value: str, spread: str, place: int) -> str:
-    plain = value if value[0] not in "+-" or value == "-" else f"${value}$"  # a minus, not a hyphen
-    marked = (plain, f"\\textbf{{{value}}}", f"\\underline{{{value}}}")[place]
+    marked = (f"\\textbf{{{value}}}", f"\\underline{{{value}}}")[place - 1] if place in (1, 2) else _plain_latex(value)
     return marked + spread.replace("±", r"$\pm$")
+
+
+def _as_coloured_latex(value: str, spread: str, place: int) -> str:
+    marked = f"\\textcolor{{{COLOURS[place - 1]}}}{{{value}}}" if place else _plain_latex(value)
+    return marked + spread.replace("±", r"$\pm$")
+
+
+def _plain_latex(value: str) -> str:
+    return value if value[0] not in "+-" or value == "-" else f"${value}$"  # a minus, not a hyphen
 
 
 def _latex_arrow(metric: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
+from samsod.evaluation.metrics.choice import STANDARD, smaller_columns
 from samsod.utils.errors import UserError, nearest
 
-METRICS = ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
-"""Columns of a results table, in order; all but MAE are better when larger."""
+METRICS = STANDARD
+"""Columns of every results table, in order; all but MAE are better when larger."""
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -21,7 +22,7 @@ def check_metrics(names: Sequence[str]) -> None:
 
 def is_better_when_smaller(metric: str) -> bool:
     """Errors are; all other metrics are better when larger."""
-    return metric == "MAE"
+    return metric in smaller_columns()
 
 
 def best(metric: str, values: Iterable[float]) -> float:
@@ -45,14 +46,16 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
     """
     names = list(results)
     rows = []
+    there = [metric for by_set in results.values() for scores in by_set.values() for metric in scores]
+    metrics = dict.fromkeys([*METRICS, *(metric for metric in there if metric != "images")])
     for dataset in results[names[0]]:
         for name in names:
             scores = results[name][dataset]
-            values = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in METRICS]
+            values = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in metrics]
             label = [dataset] if len(names) == 1 else [dataset, name]
             rows.append([*label, str(scores["images"]), *values])
     heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
-    return text_table([*heading, *map(with_arrow, METRICS)], rows, left=len(heading) - 1)
+    return text_table([*heading, *map(with_arrow, metrics)], rows, left=len(heading) - 1)
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     stems: list[str] = []
     score_pair = maps.score_pair
 
-    def score(pair: MapPair, weighted_f: bool) -> ImageScores:
+    def score(pair: MapPair, weighted_f: bool, further: Sequence[str]) -> ImageScores:
         stems.append(pair.stem)
-        return score_pair(pair, weighted_f)
+        return score_pair(pair, weighted_f, further)
 
     monkeypatch.setattr(maps, "score_pair", score)
     return stems

@@ -1,4 +1,6 @@
-"""Writes golden_metrics.json: the values PySODMetrics gives for the synthetic maps of `cases`.
+"""Writes golden_metrics.json and golden_further.json: what PySODMetrics gives for the synthetic maps of `cases`.
+
+The first holds the standard metrics, the second those that are computed when asked for, also for `larger_cases`.
 
 To make it again, in an environment of its own (the reference needs scipy and scikit-image, samsod does not):
 
@@ -6,12 +8,13 @@ To make it again, in an environment of its own (the reference needs scipy and sc
     /tmp/reference/bin/python tests/evaluation/metrics/make_golden_metrics.py
 
 The maps come from integer arithmetic and `RandomState` streams alone, so they are the same in every environment;
-test_metrics.py builds them with this file's `cases`.
+the tests build them with this file's functions.
 """
 
 from __future__ import annotations
 
 import json
+import runpy
 import warnings
 import zlib
 from pathlib import Path
@@ -20,7 +23,11 @@ from typing import Any
 import numpy as np
 
 GOLDEN = Path(__file__).with_name("golden_metrics.json")
+GOLDEN_FURTHER = Path(__file__).with_name("golden_further.json")
+REFERENCE = Path(__file__).parents[3] / "samsod" / "benchmarks" / "reference_metrics.py"
 THRESHOLDS = (1, 128, 255)
+DATA_SET = ("blob", "lines", "scene")
+"""Truths whose cases make up the data set of the further metrics."""
 
 
 def truths() -> dict[str, np.ndarray]:
@@ -75,6 +82,39 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+def larger_cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Maps with objects of several sizes, thin parts and long contours, by "truth / prediction"."""
+    random = np.random.RandomState(11)
+    objects = [_cone(150, 200, *place) > 0 for place in ((40, 50, 30), (100, 150, 38), (120, 40, 7), (20, 170, 3))]
+    scene = np.logical_or.reduce(objects) & (_cone(150, 200, 100, 150, 15) == 0)
+    rows, columns = _offsets(150, 200, 0, 0)
+    scene |= (rows == 75) & (columns < 90) | ((rows - columns + 20) // 2 == 0) & (rows > 110)
+    blocks = np.kron(random.randint(0, 2, (20, 30)), np.ones((8, 9), int)) > 0
+    grain = blocks ^ (random.randint(0, 100, blocks.shape) < 3)
+    slant = np.subtract(*_offsets(40, 60, 9, 13)) == 0
+    slant &= _offsets(40, 60, 9, 13)[0] < 18
+    found = {}
+    for name, truth in (("scene", scene), ("grain", grain), ("slant", slant)):
+        height, width = truth.shape
+        near = truth * 170 + np.roll(truth, (4, -3), (0, 1)) * 60 + random.randint(0, 25, truth.shape)
+        thin = truth & np.roll(truth, 5, 1)
+        found[f"{name} / near"] = near.astype(np.uint8), _mask(truth)
+        found[f"{name} / thin"] = (_mask(thin) // 2 + 20).astype(np.uint8), _mask(truth)
+        found[f"{name} / one more"] = _mask(truth | (_cone(height, width, 30, 35, 20) > 0)), _mask(truth)
+        found[f"{name} / noise"] = random.randint(0, 256, truth.shape).astype(np.uint8), _mask(truth)
+        found[f"{name} / equal"] = _mask(truth), _mask(truth)
+    return found
+
+
+def photo(truth: np.ndarray) -> np.ndarray:
+    """An image for a truth: coarse colours in which objects show a little, uint8 H×W×3."""
+    height, width = truth.shape
+    random = np.random.RandomState(height * width)
+    coarse = random.randint(40, 160, (height // 6 + 1, width // 6 + 1, 3))
+    colours = np.kron(coarse, np.ones((6, 6, 1), int))[:height, :width] + random.randint(0, 20, (height, width, 3))
+    return (colours + (truth > 128)[..., None] * np.array([30, 5, 50])).astype(np.uint8)
+
+
 def _offsets(height: int, width: int, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.ogrid[-row : height - row, -column : width - column]
     return np.broadcast_to(rows, (height, width)), np.broadcast_to(columns, (height, width))
@@ -113,15 +153,39 @@ def reference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     return golden | {key: [float(curve[t]) for t in THRESHOLDS] for key, curve in curves.items()}
 
 
+def further() -> dict[str, dict[str, list[float] | None]]:
+    """PySODMetrics' columns of the further metrics, by case; None where it fails."""
+    values = runpy.run_path(str(REFERENCE))
+    built = {**cases(), **larger_cases()}
+    triples = {name: (prediction, truth, photo(truth)) for name, (prediction, truth) in built.items()}
+    names = values["NAMES"]
+    found = {case: {name: values["values"](name, [triple]) for name in names} for case, triple in triples.items()}
+    some = [case for case in triples if case.split(" / ")[0] in DATA_SET]
+    found["data set"] = {
+        name: values["values"](name, [triples[case] for case in some if found[case][name] is not None])
+        for name in names
+    }
+    return {
+        case: {name: columns and [round(value, 10) for value in columns] for name, columns in by_metric.items()}
+        for case, by_metric in found.items()
+    }
+
+
+def write(path: Path, golden: dict[str, Any]) -> None:
+    """Writes a file, a case a line."""
+    lines = (f"{json.dumps(name)}: {json.dumps(values)}" for name, values in golden.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main() -> None:
-    """Writes the file, a case a line."""
+    """Writes both files."""
     warnings.simplefilter("ignore")  # means of empty regions, and a class the reference calls outdated
     built = cases()
     golden = {name: reference([pair]) for name, pair in built.items()}
     # Cases with a nan would make the data set's S nan.
     golden["data set"] = reference([built[name] for name, values in golden.items() if values["S"] is not None])
-    lines = (f"{json.dumps(name)}: {json.dumps(values)}" for name, values in golden.items())
-    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write(GOLDEN, golden)
+    write(GOLDEN_FURTHER, further())
 
 
 if __name__ == "__main__":

@@ -97,6 +97,21 @@ def test_latex_is_grouped_escaped_and_needs_no_package() -> None:
     assert not any(rule in "\n".join(lines) for rule in ("toprule", "midrule", "usepackage"))
 
 
+def test_latex_may_colour_the_best_three() -> None:
+    fourth = Row("fourth", {"VT821": {"S": 0.8, "MAE": 0.05}})
+    lines = Comparison([OURS, OTHER, THIRD, fourth]).latex(colours=True).splitlines()
+    assert lines[0] == r"% needs \usepackage{xcolor}" and lines[1].startswith(r"\begin{tabular}")
+    assert r" \textcolor{red}{0.9123} $\pm$ .0041 & \textcolor{green}{0.0201} & " in lines[6]
+    assert lines[8].startswith(r"third & \textcolor{green}{0.9000} & \textcolor{blue}{0.0500} &")
+    assert lines[9].startswith(r"fourth & \textcolor{blue}{0.8000} & \textcolor{blue}{0.0500} &")
+
+
+def test_errors_are_best_when_small() -> None:
+    rows = [Row(name, {"a": {"minBER": value, "maxIoU": value}}) for name, value in (("x", 0.1), ("y", 0.2))]
+    assert cells(Comparison(rows).markdown(), 0) == ["method", "a minBER↓", "a maxIoU↑"]
+    assert cells(Comparison(rows).markdown(), 2)[1:] == ["**0.1000**", "<u>0.1000</u>"]
+
+
 def test_csv_keeps_every_digit() -> None:
     rows = list(csv.DictReader(io.StringIO(Comparison(ROWS, digits=3).csv())))
     assert [(row["method"], row["kind"], row["set"]) for row in rows] == [

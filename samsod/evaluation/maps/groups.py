@@ -1,0 +1,163 @@
+"""Parts of data sets: groups of images from lists, and videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from samsod.data.sources.folders import ENDINGS, some_of
+from samsod.data.sources.pairing import video_of
+from samsod.evaluation.maps.scoring import MapSet, Scores
+from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.utils.errors import UserError, nearest, shown
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of a data set that are also scored on their own."""
+
+    dataset: str
+    name: str
+    stems: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"{self.dataset}:{self.name}"
+
+
+def find_groups(given: Sequence[str], map_sets: Sequence[MapSet]) -> list[Group]:
+    """Groups from `NAME=LIST`, or `SET:NAME=LIST` when there are several data sets.
+
+    A list is a text file with a stem a line; an image's ending may be there, blank lines and those that begin with `#`
+    are passed over.
+
+    Args:
+        given: What the command line says.
+        map_sets: The data sets.
+
+    Raises:
+        UserError: No such data set or list, an empty list, a name that is taken, or stems that the set has no image of;
+            one line for each.
+    """
+    known = {item.dataset: {pair.stem for pair in item.pairs} for item in map_sets}
+    groups: list[Group] = []
+    faults: list[str] = []
+    for text in given:
+        try:
+            group = _group(text, known)
+            if group.label in {other.label for other in groups}:
+                raise UserError(f"--group {text}: there is a group {group.label} already")
+            groups.append(group)
+        except UserError as error:
+            faults += error.args
+    if faults:
+        raise UserError(*faults)
+    return groups
+
+
+def _group(text: str, known: Mapping[str, set[str]]) -> Group:
+    named, separator, place = text.partition("=")
+    dataset, colon, name = named.rpartition(":")
+    if not colon and len(known) == 1:
+        (dataset,) = known
+    if not separator or not name or not place:
+        raise UserError(f"--group {text}: expected NAME=LIST, or SET:NAME=LIST with several data sets")
+    if dataset not in known:
+        near = nearest(dataset, known)
+        said = f"{dataset!r} is no data set{near}" if dataset else "say which data set's: SET:NAME=LIST"
+        raise UserError(f"--group {text}: {said}; there are {', '.join(known)}")
+    stems = _read_list(Path(place))
+    if unknown := [stem for stem in stems if stem not in known[dataset]]:
+        raise UserError(
+            f"{place}: {len(unknown)} of its {len(stems)} names are no image of {dataset}: {some_of(unknown)}"
+        )
+    return Group(dataset, shown(name), tuple(stems))
+
+
+def _read_list(path: Path) -> list[str]:
+    """The stems of a list, each once."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no text file; expected a list of names") from None
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not names:
+        raise UserError(f"{path}: lists no name")
+    split = map(os.path.splitext, names)
+    return list(dict.fromkeys(stem if end.lower() in ENDINGS else stem + end for stem, end in split))
+
+
+def group_scores(scores: Scores, groups: Sequence[Group]) -> Scores:
+    """The scores of each group's images, as if it were a data set."""
+    return {
+        method: {group.label: {stem: by_set[group.dataset][stem] for stem in group.stems} for group in groups}
+        for method, by_set in scores.items()
+    }
+
+
+Videos = Mapping[str, Mapping[str, str]]
+"""Data set -> stem -> video, of the sets whose images are frames."""
+
+
+def find_videos(map_sets: Sequence[MapSet], by_name: bool = False) -> Videos:
+    """The video that each frame is of: what stands before the slash in `VIDEO/frame`.
+
+    Args:
+        map_sets: The data sets.
+        by_name: Of other stems it is what stands before the last underscore.
+
+    Raises:
+        UserError: `by_name`, and a stem has neither; one line for each data set.
+    """
+    found: dict[str, dict[str, str]] = {}
+    faults = []
+    for item in map_sets:
+        stems = [pair.stem for pair in item.pairs]
+        videos = {stem: video_of(stem) or (stem.rpartition("_")[0] if by_name else "") for stem in stems}
+        if all(videos.values()):
+            found[item.dataset] = videos
+        elif by_name:
+            without = [stem for stem, video in videos.items() if not video]
+            faults.append(f"--video: of which video are {some_of(without)} of {item.dataset}? expected VIDEO_FRAME")
+    if faults:
+        raise UserError(*dict.fromkeys(faults))
+    return found
+
+
+def video_scores(scores: Scores, videos: Videos) -> Scores:
+    """The videos in the place of images: method -> data set -> video -> the mean of its frames' scores."""
+    means: Scores = {}
+    for method, by_set in scores.items():
+        for dataset, video_of_stem in videos.items():
+            frames: dict[str, list[ImageScores]] = {}
+            for stem, image in by_set[dataset].items():
+                frames.setdefault(video_of_stem[stem], []).append(image)
+            means.setdefault(method, {})[dataset] = {video: _mean(images) for video, images in frames.items()}
+    return means
+
+
+def per_video(videos: Scores) -> Scores:
+    """What `video_scores` gives, under names of its own beside the data sets'."""
+    return {
+        method: {f"{dataset} per video": scores for dataset, scores in by_set.items()}
+        for method, by_set in videos.items()
+    }
+
+
+def _mean(images: Sequence[ImageScores]) -> ImageScores:
+    """The mean of every value and of every entry of the curves."""
+
+    def mean(values: Sequence[float | np.ndarray | None]) -> float | np.ndarray | None:
+        return None if values[0] is None else np.mean(values, axis=0)  # type: ignore[arg-type]
+
+    plain = [field.name for field in fields(ImageScores) if field.name != "further"]
+    values = {name: mean([getattr(image, name) for image in images]) for name in plain}
+    further = {name: mean([image.further[name] for image in images]) for name in images[0].further}
+    return ImageScores(**values, further=further)  # type: ignore[arg-type]

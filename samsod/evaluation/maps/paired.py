@@ -1,0 +1,167 @@
+"""Whether two methods differ: bootstrap intervals of the difference of their scores over the same images.
+
+Images are drawn with replacement, the same ones for both methods, and every column is computed anew: of the mean
+curves, where it is a maximum. The middle 95 % of the differences are the interval (the percentile method; Efron and
+Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from samsod.config.data_schema import OVERALL
+from samsod.evaluation.maps.scoring import Scores
+from samsod.evaluation.metrics.choice import further_metric
+from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.tables.text import is_better_when_smaller, text_table
+from samsod.utils.errors import UserError, nearest
+
+SEED = 0
+RESAMPLES = 2000
+COVERED = (2.5, 97.5)
+"""Percentiles between which an interval lies."""
+_BLOCK = 100
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One column of two methods on one data set."""
+
+    dataset: str
+    metric: str
+    first: float
+    second: float
+    low: float
+    """Of the interval of first minus second."""
+    high: float
+
+    @property
+    def better(self) -> int | None:
+        """0 or 1 for the method that is better; None where the interval holds 0."""
+        if self.low <= 0 <= self.high:
+            return None
+        return int((self.low > 0) == is_better_when_smaller(self.metric))
+
+
+def check_pair(methods: Sequence[str], pair: Sequence[str]) -> None:
+    """Raises UserError unless a pair are two of the methods."""
+    for name in pair:
+        if name not in methods:
+            raise UserError(
+                f"--paired: no method is called {name!r}{nearest(name, methods)}; there are {', '.join(methods)}"
+            )
+    if pair[0] == pair[1]:
+        raise UserError(f"--paired: {pair[0]} and {pair[1]} are one method")
+
+
+def paired_differences(
+    scores: Scores, pair: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Difference]:
+    """Compares two methods on every data set, and on all together.
+
+    Args:
+        scores: What was scored; with videos in the place of images, whole videos are drawn.
+        pair: The names of the two.
+        resamples: How often images are drawn.
+        seed: Of the draws; the same seed gives the same intervals.
+
+    Returns:
+        The differences by data set and column, in the order of tables.
+    """
+    generator = np.random.default_rng(seed)
+    found: dict[str, tuple[list[str], np.ndarray, np.ndarray]] = {}
+    for dataset, images in scores[pair[0]].items():
+        methods = [[scores[method][dataset][stem] for stem in images] for method in pair]
+        names = _names(methods[0][0])
+        drawn = _resampled(methods, resamples, generator)
+        found[dataset] = names, np.array([_columns(_vectors(one).mean(axis=0), one[0]) for one in methods]), drawn
+    if len(found) > 1:
+        counts = np.array([len(images) for images in scores[pair[0]].values()])
+        shares = counts / counts.sum()
+        values, draws = (sum(map(np.multiply, shares, [item[i] for item in found.values()])) for i in (1, 2))
+        found[OVERALL] = names, np.asarray(values), np.asarray(draws)
+    return [
+        Difference(dataset, name, *map(float, values[:, i]), *map(float, np.percentile(draws[:, i], COVERED)))
+        for dataset, (names, values, draws) in found.items()
+        for i, name in enumerate(names)
+    ]
+
+
+def paired_table(
+    differences: Sequence[Difference], methods: Sequence[str], columns: Sequence[str] | None = None, digits: int = 4
+) -> str:
+    """The differences as text, with the name of the better method where the interval leaves no doubt.
+
+    Args:
+        differences: What it shows.
+        methods: The names of the two.
+        columns: Of these alone.
+        digits: Digits after the point.
+    """
+    rows = []
+    for one in differences:
+        if columns is not None and one.metric not in columns:
+            continue
+        values = [f"{one.first:.{digits}f}", f"{one.second:.{digits}f}"]
+        change = [f"{value:+.{digits}f}" for value in (one.first - one.second, one.low, one.high)]
+        better = "-" if one.better is None else methods[one.better]
+        rows.append([one.dataset, one.metric, *values, change[0], f"{change[1]} to {change[2]}", better])
+    return text_table(["set", "metric", *methods, "difference", "95 % interval", "better"], rows, left=2)
+
+
+def paired_csv(differences: Sequence[Difference], methods: Sequence[str]) -> str:
+    """The differences with all their digits, a line each."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["set", "metric", *methods, "difference", "low", "high", "better"])
+    for one in differences:
+        better = "" if one.better is None else methods[one.better]
+        line = [one.dataset, one.metric, one.first, one.second, one.first - one.second, one.low, one.high, better]
+        writer.writerow(line)
+    return buffer.getvalue()
+
+
+def _resampled(methods: Sequence[Sequence[ImageScores]], resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Differences of the columns, resamples × columns."""
+    vectors = [_vectors(images) for images in methods]
+    count = len(methods[0])
+    blocks = []
+    for start in range(0, resamples, _BLOCK):
+        size = min(_BLOCK, resamples - start)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=size) / count
+        one, other = (_columns(weights @ values, methods[0][0]) for values in vectors)
+        blocks.append(one - other)
+    return np.concatenate(blocks)
+
+
+def _vectors(images: Sequence[ImageScores]) -> np.ndarray:
+    """Everything a mean is taken of, images × numbers."""
+    return np.array([np.concatenate([_plain(image), image.f, image.e, *image.further.values()]) for image in images])
+
+
+def _plain(image: ImageScores) -> list[float]:
+    weighted = [] if image.wf is None else [image.wf]
+    return [image.s, image.adp_f, image.adp_e, *weighted, image.mae]
+
+
+def _names(image: ImageScores) -> list[str]:
+    """The columns, as `_columns` gives them."""
+    weighted = [] if image.wf is None else ["wF"]
+    further = [column for name in image.further for column in further_metric(name).columns]
+    return ["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", *weighted, "MAE", *further]
+
+
+def _columns(mean: np.ndarray, image: ImageScores) -> np.ndarray:
+    """The columns of means, `[..., columns]`, from `[..., numbers]`; one image says how these are laid out."""
+    sizes = [len(_plain(image)), len(image.f), len(image.e), *(values.size for values in image.further.values())]
+    plain, f, e, *further = np.split(mean, np.cumsum(sizes)[:-1], axis=-1)
+    s, adp_f, adp_e, *rest = (plain[..., i] for i in range(sizes[0]))
+    columns = [s, f.max(-1), f.mean(-1), adp_f, e.max(-1), e.mean(-1), adp_e, *rest]
+    for name, values in zip(image.further, further, strict=True):
+        columns += further_metric(name).summary(values)
+    return np.stack(columns, axis=-1)
