@@ -27,6 +27,18 @@ Row = list[Tensor]
 """A gradient, one tensor for each parameter."""
 
 
+def lacks(config: ModelConfig) -> str:
+    """What of the settings has no plain form; empty when all has."""
+    for key, found, known in (
+        ("name", config.name, ("samsod",)),
+        ("encoder.name", config.encoder.name, ("sam2",)),
+        ("adapter.name", config.adapter.name, ADAPTERS),
+    ):
+        if found not in known:
+            return f"model.{key}: the plain network has {', '.join(known)} only, not {found}"
+    return ""
+
+
 class PlainSamsod(nn.Module):
     """The network of SPEC 1 on SAM2's encoder.
 
@@ -40,13 +52,8 @@ class PlainSamsod(nn.Module):
 
     def __init__(self, config: ModelConfig, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
-        for key, found, known in (
-            ("name", config.name, ("samsod",)),
-            ("encoder.name", config.encoder.name, ("sam2",)),
-            ("adapter.name", config.adapter.name, ADAPTERS),
-        ):
-            if found not in known:
-                raise UserError(f"model.{key}: the plain network has {', '.join(known)} only, not {found}")
+        if lacking := lacks(config):
+            raise UserError(lacking)
         self.config = config
         self.model: Any = build_model(config)  # lends SAM2's modules and the adapters' weights
         if state is not None:

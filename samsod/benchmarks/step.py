@@ -18,7 +18,7 @@ from samsod.config import Config
 from samsod.engine.random_state import seed_all
 from samsod.engine.trainer import Batch, Trainer
 from samsod.modeling.losses import build_loss
-from samsod.modeling.samsod import build_model
+from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.registry import LOSSES
 from samsod.surgery import hook as surgery
 from samsod.surgery.rules.rule import Rule
@@ -72,19 +72,24 @@ class SteppedTrainer:
         return self.trainer.config.train.batch_size
 
 
-def synthetic_trainer(config: Config, device: torch.device) -> SteppedTrainer:
+def synthetic_trainer(
+    config: Config, device: torch.device, prepare: Callable[[SaliencyModel], object] = lambda model: None
+) -> SteppedTrainer:
     """A trainer of the configured model, random weights, on the same random batch again and again.
 
     Args:
         config: The run's config; its data are not looked at, and nothing is written.
         device: This rank's device.
+        prepare: Called with the model while it is on the CPU.
 
     Raises:
         UserError: A setting cannot be used.
     """
     batch = random_batch(config, device)
     seed_all(config.seed)
-    model = build_model(config.model).to(device)
+    model = build_model(config.model)
+    prepare(model)
+    model.to(device)
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         while True:
