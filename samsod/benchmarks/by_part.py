@@ -85,9 +85,9 @@ def measure(
         "flops_per_second": spread([2 * matrix.macs / taken for taken in times[MATRIX]])._asdict(),
         "type": str(matrix.kind).removeprefix("torch."),
     }
-    _add_times(figures[FORWARD], times, matrix, FORWARD, PLAIN_FORWARD)
+    add_times(figures[FORWARD], times, matrix, FORWARD, PLAIN_FORWARD)
     if stepped:
-        _add_times(figures[STEP], times, matrix, STEP, PLAIN_STEP, [part.get(WAIT, 0.0) for part in parts])
+        add_times(figures[STEP], times, matrix, STEP, PLAIN_STEP, [part.get(WAIT, 0.0) for part in parts])
         figures[STEP] |= _by_part(parts, times[STEP], stepped.images)
         figures["surgery"] = {
             name: spread(times[name])._asdict() for name in surgery_works(stepped.trainer.hook) if name in times
@@ -140,7 +140,7 @@ def _plain_works(config: Config, device: torch.device, model: SaliencyModel, wit
     return {PLAIN_FORWARD: forward, **({PLAIN_STEP: lambda: plain.step(batch)} if with_step else {})}
 
 
-def _add_times(
+def add_times(
     figures: dict[str, Any],
     times: Times,
     matrix: MatrixProduct,

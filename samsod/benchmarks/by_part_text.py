@@ -60,8 +60,13 @@ def _milliseconds(label: str, spread: Mapping[str, float]) -> list[str]:
 
 
 def _row(label: str, spread: Mapping[str, float], factor: float = 1.0) -> list[str]:
-    median, low, high = (f"{spread[key] * factor:.4g}" for key in ("median", "low", "high"))
+    median, low, high = (_digits(spread[key] * factor) for key in ("median", "low", "high"))
     return [label, median, f"{low} to {high}", str(spread["runs"])]
+
+
+def _digits(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:.0f}" if value >= 1e4 else f"{value:.4g}"
 
 
 def _launches(name: str, figures: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,10 +20,13 @@ MISSING = "torchjd is not installed, so surgery is not compared with it: pip ins
 def surgery_works(hook: GradientHook) -> dict[str, Work]:
     """What merges the rows that the last step left in the hook, group by group: we, and torchjd where it is installed.
 
-    Both get the rows as they lie in memory, all groups with more than one; nothing is averaged over ranks.
+    Both get the rows as they lie in memory, all groups with more than one; nothing is averaged over ranks. Nothing is
+    timed of a rule that asks for the streams' scores.
     """
+    if any(getattr(rule, "score", None) for rule in hook.rules.values()):
+        return {}
     several = [(group.name, rows) for group, rows in zip(hook.groups, hook.rows.by_group, strict=True) if len(rows) > 1]
-    works: dict[str, Work] = {OURS: lambda: [_merged(hook, name, rows) for name, rows in several]}
+    works: dict[str, Work] = {OURS: lambda: [merged(hook, name, rows) for name, rows in several]}
     if aggregate := torchjd_pcgrad():
         works[TORCHJD] = lambda: [aggregate(rows) for _, rows in several]
     return works
@@ -44,12 +47,8 @@ def torchjd_pcgrad() -> Callable[[Tensor], Tensor] | None:
     return aggregate
 
 
-def _merged(hook: GradientHook, group: str, rows: Tensor) -> Tensor:
-    losses = _losses(hook, group)
-    zero = torch.zeros((), device=rows.device)
-    context = RuleContext(0, group, dict.fromkeys(losses, zero), hook.seed)
+def merged(hook: GradientHook, group: str, rows: Tensor) -> Tensor:
+    """The merged gradient `[n]` of a group's rows `[m,n]`, in the steps of `GradientHook.merge`."""
+    losses = next(each.losses for each in hook.groups if each.name == group)
+    context = RuleContext(0, group, dict.fromkeys(losses, rows.new_zeros(())), hook.seed)
     return hook.rules[group].weights(gram_matrix(rows), context).to(rows.dtype) @ rows
-
-
-def _losses(hook: GradientHook, name: str) -> Sequence[str]:
-    return next(group.losses for group in hook.groups if group.name == name)

@@ -13,7 +13,7 @@ from samsod.benchmarks.counts import Operators
 from samsod.benchmarks.gpu_check.finding import FAILED, PASSED, Finding, Subject
 from samsod.benchmarks.step import SteppedTrainer, synthetic_trainer
 
-STEPS = 3
+STEPS = 2
 SYNCHRONIZES = "synchronizing CUDA operation"
 """What PyTorch's warning says of an operation that waits."""
 
