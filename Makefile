@@ -1,10 +1,10 @@
-# make demo, make test and make lint each make their own .venv if there is none.
+# Every target but clean makes its own .venv if there is none.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test test-slow lint format install clean
+.PHONY: demo test test-slow lint format gpu-check install clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,10 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m slow
+
+# On a machine with GPUs: is all computed there as on a CPU, and how fast? On one without, a small form on the CPU.
+gpu-check: install
+	$(PY) tools/gpu_check.py --output output/gpu_check
 
 lint: install
 	$(PY) -m ruff check .

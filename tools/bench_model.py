@@ -1,37 +1,67 @@
-"""Times a model: `python tools/bench_model.py --config FILE [--json] [--runs N] [key.path=value ...]`."""
+"""Times a model: `python tools/bench_model.py --config FILE [--json] [--step] [--reference] [key.path=value ...]`."""
 
 import json
-from dataclasses import asdict
 
-from samsod.config.command_line import config_parser, parse_config, positive
+from samsod.config.command_line import (
+    OneLineParser,
+    config_parser,
+    parse_config,
+    positive,
+    positive_number,
+    positive_numbers,
+    positives,
+)
 from samsod.utils.errors import run_main
+
+
+def options() -> OneLineParser:
+    """The parser; docs/benchmark.md says what each figure means."""
+    parser = config_parser("Times one pair at batch 1 and says what it timed; device and precision are settings.")
+    add = parser.add_argument
+    add("--runs", type=positive, default=50, metavar="N", help="timed runs of each (default 50)")
+    add("--warmup", type=positive, default=5, metavar="N", help="forward passes before them (default 5)")
+    add("--seconds", type=positive, default=3600, metavar="S", help="stop early after so long")
+    add("--json", action="store_true", help="print one JSON object instead of lines")
+    add("--batch", type=positives, default=[], metavar="N,...", help="instead: images/s at these batch sizes, in turns")
+    add("--floor", action="store_true", help="instead: in turns with the machine's matrix product")
+    add("--step", action="store_true", help="as --floor, and a training step by part, on random images")
+    add("--data", action="store_true", help="as --step, on the config's training set through its loader")
+    add("--reference", action="store_true", help="as --floor, and in turns with the same network written plainly")
+    add("--scaling", action="store_true", help="instead: what the reduction costs on 1 to 64 ranks, calculated")
+    links = [1.25, 12.0, 25.0, 300.0]
+    add("--link", type=positive_numbers, default=links, metavar="GB/S,...", help="of --scaling: speed of a rank's link")
+    add("--pairs", type=positive, default=1, metavar="N", help="of --scaling: pairs of a rank (default 1)")
+    add("--rate", type=positive_number, default=20.0, metavar="TFLOP/S", help="of --scaling: of a rank (default 20)")
+    return parser
 
 
 def main() -> None:
     """Builds the model with random weights, times it and prints the figures with its cost."""
-    parser = config_parser("Times one pair at batch 1 and says what it timed; device and precision are settings.")
-    parser.add_argument("--runs", type=positive, default=50, metavar="N", help="timed forward passes (default 50)")
-    parser.add_argument("--warmup", type=positive, default=5, metavar="N", help="passes before them (default 5)")
-    parser.add_argument("--seconds", type=positive, default=3600, metavar="S", help="stop early after so long")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
-    config, args = parse_config(parser)
-    from samsod.benchmarks.cost import cost
-    from samsod.benchmarks.model import TIMED, time_model, timing_lines
+    config, args = parse_config(options())
+    from samsod.benchmarks import report
+    from samsod.benchmarks.step import SteppedTrainer, synthetic_trainer
     from samsod.engine.launch import launch
-    from samsod.modeling.samsod import build_model
+    from samsod.utils import distributed
+    from samsod.workflows import make_trainer
 
     config.model.weights = ""  # the figures do not depend on them
     with launch(config) as device:
-        model = build_model(config.model).to(device)
-        size, precision = config.model.image_size, config.engine.precision
-        timing = time_model(model, size, precision, args.runs, args.warmup, args.seconds)
-        figures = cost(model, size)
-        if args.json:
-            figures.pop("parts")
-            print(json.dumps({**asdict(timing), **figures, "timed": TIMED}))
-        else:
-            params, macs = figures["params"] / 1e6, figures["macs_fvcore"] / 1e9
-            print(f"{params:.3f} M parameters, {macs:.2f} GMAC\n{timing_lines(timing)}")
+
+        def trainer() -> SteppedTrainer:
+            return SteppedTrainer(make_trainer(config, device)[0]) if args.data else synthetic_trainer(config, device)
+
+        reports = []
+        if args.floor or args.step or args.data or args.reference:
+            steps = trainer if args.step or args.data else None
+            reports.append(report.part_report(config, device, args.runs, args.seconds, steps, args.reference))
+        if args.batch:
+            reports.append(report.batch_report(config, device, args.batch, args.runs, args.seconds))
+        if args.scaling:
+            reports.append(report.scaling_report(config, args.link, args.rate, args.pairs))
+        reports = reports or [report.forward_report(config, device, args.runs, args.warmup, args.seconds)]
+        if distributed.is_main():
+            figures = {name: value for made in reports for name, value in made.figures.items()}
+            print(json.dumps(figures) if args.json else "\n\n".join(made.lines for made in reports))
 
 
 if __name__ == "__main__":

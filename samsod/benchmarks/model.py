@@ -1,15 +1,17 @@
-"""How fast a model predicts one pair, and what memory that takes."""
+"""How fast a model predicts pairs, and what memory that takes."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from samsod.benchmarks.timing import Work, in_turns, seconds_of, spread
+from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils.machine import device_name, peak_memory_gib
 from samsod.utils.precision import autocast
@@ -67,14 +69,16 @@ def time_model(
     """
     assert runs > 0
     model.eval()
-    times: list[float] = []
-    for passed in progress(_times(model, image_size, precision, warmup + runs), warmup + runs, "timing"):
-        times.append(passed)
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    work, times = forward_pass(model, image_size, precision), []
+    for _ in progress(range(warmup + runs), warmup + runs, "timing"):
+        times.append(seconds_of(work, device))
         if sum(times) > seconds and len(times) >= warmup + 3:
             break
     times = times[warmup:]
     low, median, high = np.percentile(times, [10, 50, 90])
-    device = next(model.parameters()).device
     return Timing(
         fps=1 / median,
         milliseconds=median * 1e3,
@@ -100,18 +104,57 @@ def timing_lines(timing: Timing) -> str:
     )
 
 
-def _times(model: SaliencyModel, image_size: int, precision: str, count: int) -> Iterator[float]:
+def forward_pass(model: SaliencyModel, image_size: int, precision: str, batch: int = 1) -> Work:
+    """The forward pass that is timed, of `batch` pairs of noise that lie on the model's device."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = {
-        name: torch.rand(1, 3, image_size, image_size, generator=generator).to(device) for name in model.modalities
+        name: torch.rand(batch, 3, image_size, image_size, generator=generator).to(device) for name in model.modalities
     }
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(count):
-        started = time.perf_counter()
+
+    def work() -> None:
         with torch.inference_mode(), autocast(device, precision):
             model(images).saliency()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        yield time.perf_counter() - started
+
+    return work
+
+
+def time_batches(
+    model: SaliencyModel, image_size: int, precision: str, batches: Sequence[int], runs: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Forward passes of several batch sizes in turns.
+
+    Args:
+        model: The model, on its device; it is put in evaluation mode.
+        image_size: Side of the input in pixels.
+        precision: Autocast type.
+        batches: Pairs of a forward pass.
+        runs: Rounds; in each every size has its turn.
+        seconds: No further round starts when so much time has passed.
+
+    Returns:
+        For each size `batch`, `images_per_second` and `seconds` of a pass, both spreads.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    works = {str(batch): forward_pass(model, image_size, precision, batch) for batch in batches}
+    for work in works.values():
+        work()
+    times = in_turns(works, device, runs, seconds)
+    return [
+        {
+            "batch": int(batch),
+            "images_per_second": spread([int(batch) / each for each in taken])._asdict(),
+            "seconds": spread(taken)._asdict(),
+        }
+        for batch, taken in times.items()
+    ]
+
+
+def batch_lines(figures: Sequence[Mapping[str, Any]]) -> str:
+    """What `time_batches` measured, for people."""
+    rows = []
+    for row in figures:
+        median, low, high, runs = row["images_per_second"].values()
+        rows.append([str(row["batch"]), f"{median:.4g}", f"{low:.4g} to {high:.4g}", str(runs)])
+    return text_table(["batch", "images/s", "quartiles", "runs"], rows)

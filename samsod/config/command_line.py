@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -48,6 +50,24 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError("expected names, separated by commas")
     return found
+
+
+def positives(text: str) -> list[int]:
+    """An argument that must be whole numbers of at least 1, separated by commas; each counts once."""
+    return list(dict.fromkeys(positive(item) for item in text.split(",")))
+
+
+def positive_numbers(text: str) -> list[float]:
+    """An argument that must be numbers above 0, separated by commas; each counts once."""
+    return list(dict.fromkeys(positive_number(item) for item in text.split(",")))
+
+
+def positive_number(text: str) -> float:
+    """An argument that must be a number above 0."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
 
 
 def add_reported(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,18 @@ def device_name(device: torch.device) -> str:
     return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
 
 
+def reset_peak_memory(device: torch.device) -> bool:
+    """Makes `peak_memory_gib` count from now on; false where the system does not let a process do that."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: forget the peak of the resident set
+    except OSError:
+        return False
+    return True
+
+
 def peak_memory_gib(device: torch.device) -> float:
     """Peak memory of this process in GiB: the GPU's allocations, or the resident set on a CPU."""
     if device.type == "cuda":

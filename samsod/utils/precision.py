@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""By `engine.precision`, what most of a forward pass computes in."""
 
 
 def set_tf32(allowed: bool) -> None:
@@ -15,5 +16,5 @@ def set_tf32(allowed: bool) -> None:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The autocast context of `engine.precision`; with fp32 it changes nothing."""
-    kind = _TYPES[precision]
+    kind = TYPES[precision]
     return torch.autocast(device.type, kind, enabled=kind is not torch.float32)

@@ -10,7 +10,7 @@ from samsod.modeling.samsod import build_model
 
 def test_what_is_measured(model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 9.0, 10.0, 10.25, 20.0, 20.5, 30.0, 31.0])  # one slow start, then 0.25, 0.5 and 1 s
-    monkeypatch.setattr("samsod.benchmarks.model.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("samsod.benchmarks.timing.time.perf_counter", lambda: next(clock))
     model = build_model(model_config).train()
     timing = time_model(model, 64, runs=3, warmup=1)
     assert (timing.fps, timing.milliseconds, timing.runs, timing.warmup) == (2.0, 500.0, 3, 1)

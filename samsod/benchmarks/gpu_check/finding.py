@@ -1,0 +1,99 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from samsod.config import Config
+from samsod.modeling.samsod import SaliencyModel
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the page.
+
+    Attributes:
+        check: What was compared.
+        result: `passed`, `failed` or `skipped`.
+        figure: What came out, or why nothing did.
+        limit: What it may be at most.
+    """
+
+    check: str
+    result: str
+    figure: str
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked, and where.
+
+    Attributes:
+        config: The run's config; nothing is read from its data sets.
+        device: The device.
+        folder: For files that nobody needs afterwards.
+        ranks: How many ranks the device has room for; gloo's on a CPU.
+    """
+
+    config: Config
+    device: torch.device
+    folder: Path
+    ranks: int
+
+    def with_precision(self, precision: str) -> Config:
+        """The config with another `engine.precision`."""
+        return replace(self.config, engine=replace(self.config.engine, precision=precision))  # type: ignore[arg-type]
+
+
+@dataclass
+class Compared:
+    """The largest difference so far, for one finding."""
+
+    check: str
+    limit: float
+    largest: float = field(default=0.0)
+
+    def add(self, value: float) -> None:
+        """Takes up a difference; one that is no number counts as infinite."""
+        self.largest = max(self.largest, value if value == value else float("inf"))
+
+    def finding(self) -> Finding:
+        """Whether it is within the limit."""
+        result = PASSED if self.largest <= self.limit else FAILED
+        return Finding(self.check, result, f"{self.largest:.2g}", f"{self.limit:.2g}")
+
+
+def apart(first: Tensor, second: Tensor) -> float:
+    """How far a tensor is from another, as a share of that one's length; on the CPU, in float64."""
+    first, second = first.detach().cpu().double(), second.detach().cpu().double()
+    return float((first - second).norm() / second.norm())
+
+
+def fill_adapters(model: SaliencyModel) -> None:
+    """Draws the weights of adapters that are fresh and add nothing, so that what they compute is compared too."""
+    generator = torch.Generator().manual_seed(7)
+    for name, parameter in model.named_parameters():
+        if name.startswith("adapters."):
+            std = 0.5 / parameter.shape[-1] ** 0.5 if parameter.dim() > 1 else 0.1
+            nn.init.normal_(parameter, std=std, generator=generator)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 while the block runs, so that a GPU's products are a CPU's; and convolutions that repeat their bits."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,117 @@
+"""Whether the device computes what a CPU does: logits, merged gradients, scores of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samsod.benchmarks.gpu_check.finding import SKIPPED, Compared, Finding, Subject, apart, fill_adapters, full_float32
+from samsod.benchmarks.plain import PlainTraining, lacks
+from samsod.benchmarks.step import SteppedTrainer, random_batch, synthetic_trainer
+from samsod.config import Config, ModelConfig
+from samsod.config.data_schema import DatasetConfig
+from samsod.config.schema import TestConfig
+from samsod.data.sources.catalog import PairSet, find_set
+from samsod.data.synthetic.demo_set import write_scene
+from samsod.data.synthetic.scenes import make_scene
+from samsod.evaluation.evaluator import evaluate
+from samsod.modeling.samsod import FINAL, SaliencyModel
+from samsod.utils.precision import autocast
+
+CPU = torch.device("cpu")
+FP32, SCORES = 1e-4, 1e-3
+SHORTENED = {"bf16": (0.05, 0.3), "fp16": (0.01, 0.1)}
+"""By precision, the limits of logits and of merged gradients."""
+SCENES, SIDE = 4, 160
+
+
+def precisions(subject: Subject) -> Iterator[Finding]:
+    """Logits and merged gradients of one step: fp32 beside the plain network on the CPU, the others beside fp32."""
+    if lacking := lacks(subject.config.model):
+        yield Finding("logits and merged gradients beside the plain network", SKIPPED, lacking)
+        return
+    with full_float32():
+        plain = PlainTraining(subject.config, CPU, _filled(subject.config).state_dict())
+        batch = random_batch(subject.config, CPU)
+        plain.set_gradients(batch)
+        with torch.no_grad():
+            expected = dict(plain.network(batch))
+        gradients = {g.name: torch.cat([_flat(p.grad) for p in g.parameters]) for g in plain.groups}
+        del plain
+        full = _logits_and_gradients(subject, "fp32")
+        place = "the plain network on the CPU"
+        yield from _compare(f"fp32 beside {place}", full, (expected, gradients), (FP32, FP32))
+        for precision, limits in SHORTENED.items():
+            yield from _compare(f"{precision} beside fp32", _logits_and_gradients(subject, precision), full, limits)
+
+
+Tensors = Mapping[str, Tensor]
+
+
+def _compare(
+    label: str, found: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensors], limits: tuple[float, float]
+) -> Iterator[Finding]:
+    for what, mine, theirs, limit in zip(("logits", "merged gradients"), found, expected, limits, strict=True):
+        compared = Compared(f"{what}, {label}", limit)
+        for name, values in theirs.items():
+            compared.add(apart(mine[name], values))
+        yield compared.finding()
+
+
+def _logits_and_gradients(subject: Subject, precision: str) -> tuple[Tensors, Tensors]:
+    """Logits by stream before, and the merged gradient by group of, the first step of the trainer."""
+    config = subject.with_precision(precision)
+    stepped = synthetic_trainer(config, subject.device, fill_adapters)
+    trainer = stepped.trainer
+    # The usual 65536 may overflow in the first step, which training then takes again with less.
+    trainer.scaler = torch.amp.GradScaler(subject.device.type, init_scale=128.0, enabled=precision == "fp16")
+    with torch.no_grad(), autocast(subject.device, precision):
+        logits = trainer.model(next(stepped.batches)).streams
+    stepped.step()
+    gradients = {g.name: torch.cat([_flat(p.grad) for p in g.parameters]) for g in trainer.hook.groups}
+    return logits, gradients
+
+
+def _flat(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    return gradient.detach().flatten().clone()
+
+
+def scores(subject: Subject) -> Iterator[Finding]:
+    """An evaluation on generated scenes on the device, in batches of two, beside the CPU's, one by one."""
+    check = "scores of an evaluation, batches of 2 beside the CPU one by one"
+    if subject.config.model.modalities != ModelConfig().modalities:
+        yield Finding(check, SKIPPED, f"generated scenes have {', '.join(ModelConfig().modalities)}")
+        return
+    config, pairs = evaluation_config(subject.config), scenes(subject.folder / "scenes")
+    model = _filled(config)
+    with full_float32():
+        expected = evaluate(model, pairs, config)[FINAL].result()
+        batched = replace(config, test=replace(config.test, batch_size=2))
+        found = evaluate(model.to(subject.device), pairs, batched)[FINAL].result()
+    compared = Compared(check, SCORES)
+    for name, value in expected.items():
+        compared.add(abs(found[name] - value))
+    yield compared.finding()
+
+
+def scenes(folder: Path) -> PairSet:
+    """Generated pairs, RGB and thermal."""
+    for index in range(SCENES):
+        write_scene(folder, f"{index:03d}", make_scene(0, 0, index, SIDE))
+    pairs = find_set(DatasetConfig(root=str(folder)), "", ModelConfig().modalities).pairs
+    return PairSet("scenes", tuple(pairs))
+
+
+def evaluation_config(config: Config) -> Config:
+    """The config, evaluating whole, without processes of its own."""
+    return replace(config, data=replace(config.data, workers=0), test=TestConfig())
+
+
+def _filled(config: Config) -> SaliencyModel:
+    stepped: SteppedTrainer = synthetic_trainer(config, CPU, fill_adapters)
+    return stepped.trainer.model.eval()

@@ -1,0 +1,124 @@
+"""Whether several ranks, a GPU each with NCCL, or two with gloo on a CPU, compute what one process does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import multiprocessing
+
+from samsod.benchmarks.gpu_check.finding import (
+    FAILED,
+    PASSED,
+    SKIPPED,
+    Compared,
+    Finding,
+    Subject,
+    apart,
+    fill_adapters,
+    full_float32,
+)
+from samsod.benchmarks.gpu_check.numbers import FP32, evaluation_config, scenes
+from samsod.benchmarks.step import synthetic_trainer
+from samsod.config import Config, ModelConfig
+from samsod.engine.launch import launch
+from samsod.evaluation.evaluator import evaluate
+from samsod.modeling.samsod import FINAL
+from samsod.utils.errors import Failure
+
+STEPS = 2
+LIMIT_SECONDS = 900.0
+"""After which ranks are taken to hang, and ended."""
+
+
+def ranks(subject: Subject) -> Iterator[Finding]:
+    """Merged gradient, weights and an evaluation of all ranks beside one process on the same batch."""
+    backend = "NCCL" if subject.device.type == "cuda" else "gloo"
+    label = f"{subject.ranks} ranks ({backend}) beside one process"
+    if subject.ranks < 2:
+        yield Finding(label, SKIPPED, "one GPU: needs two or more")
+        return
+    train = replace(subject.config.train, batch_size=subject.ranks, accumulate=1, log_every=1)
+    config = replace(subject.config, train=train)
+    alone = _work(config, subject.folder / "scenes_of_ranks", subject.device)
+    found = _spawned(config, subject.folder, subject.ranks)
+    gradients = Compared(f"merged gradient of the first step, {label}", FP32)
+    for rank in found:
+        gradients.add(apart(rank["gradient"], alone["gradient"]))
+    yield gradients.finding()
+    same = all(torch.equal(rank["weights"], found[0]["weights"]) for rank in found)
+    yield Finding(
+        f"weights of the ranks after {STEPS} steps", PASSED if same else FAILED, _bits(same), "the same bits on all"
+    )
+    if alone["scores"] is None:
+        return
+    scores = Compared(f"scores of an evaluation, {label}", 0.0)
+    for rank in found:
+        for name, value in alone["scores"].items():
+            scores.add(abs(rank["scores"][name] - value))
+    yield scores.finding()
+
+
+def _bits(same: bool) -> str:
+    return "the same bits" if same else "they differ"
+
+
+def _work(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
+    """What one rank, or one process, has to tell: the first merged gradient, scores with the fresh weights, weights."""
+    with full_float32():
+        stepped = synthetic_trainer(config, device, fill_adapters)
+        scored = None
+        if config.model.modalities == ModelConfig().modalities:
+            model = stepped.trainer.model.eval()
+            scored = evaluate(model, scenes(folder), evaluation_config(config))[FINAL].result()
+            model.train()
+        stepped.step()
+        gradient = stepped.trainer.hook.merged.cpu().clone()
+        for _ in range(STEPS - 1):
+            stepped.step()
+        weights = torch.cat([p.detach().flatten().cpu() for p in stepped.trainer.hook.parameters])
+    return {"gradient": gradient, "scores": scored, "weights": weights}
+
+
+def _spawned(config: Config, folder: Path, count: int) -> list[dict[str, Any]]:
+    """What each rank, a process of its own, tells.
+
+    Raises:
+        Failure: They did not end in time.
+        Exception: One failed.
+    """
+    context = multiprocessing.spawn(_rank, (count, _free_port(), config, folder), nprocs=count, join=False)
+    assert context is not None
+    deadline = time.monotonic() + LIMIT_SECONDS
+    try:
+        while not context.join(timeout=1.0):
+            if time.monotonic() > deadline:
+                raise Failure(f"the ranks did not end in {LIMIT_SECONDS:.0f} s")
+    finally:
+        for process in context.processes:
+            if process.is_alive():
+                process.kill()
+    return [torch.load(folder / f"rank_{rank}.pt", weights_only=True) for rank in range(count)]
+
+
+def _rank(rank: int, count: int, port: str, config: Config, folder: Path) -> None:
+    """A rank's process, set up as torchrun would."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    with launch(config) as device:
+        told = _work(config, folder / f"scenes_of_rank_{rank}", device)
+    torch.save(told, folder / f"rank_{rank}.pt")
+
+
+def _free_port() -> str:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
