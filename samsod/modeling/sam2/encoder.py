@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import torch
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock, do_pool
 from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.backbones.utils import window_partition, window_unpartition
@@ -36,11 +37,12 @@ class Sam2Encoder(Encoder):
         )
         self.widths = tuple(block.dim_out for block in self.trunk.blocks)
         self.stage_ends = tuple(self.trunk.stage_ends)
+        self._table: tuple[tuple[object, ...], Tensor, list[Tensor]] | None = None
 
     def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
         """Images `[B,3,H,W]` to four maps `[B,C,h,w]` at strides 4, 8, 16, 32."""
         x = self.trunk.patch_embed(images)
-        x = x + self.trunk._get_pos_embed(x.shape[1:3])
+        x = x + self.positions(*x.shape[1:3])
         maps = []
         for index, block in enumerate(self.trunk.blocks):
             x = attention_residual(block, x)
@@ -48,6 +50,24 @@ class Sam2Encoder(Encoder):
             if index in self.stage_ends:
                 maps.append(x.permute(0, 3, 1, 2))
         return maps
+
+    def positions(self, height: int, width: int) -> Tensor:
+        """The trunk's positions, `[1,height,width,C]`: a bicubic enlargement, kept while size and weights are the same.
+
+        It is made anew where it is trained, and where a graph is recorded, which it must be part of.
+        """
+        made_of = self.trunk.pos_embed, self.trunk.pos_embed_window
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if recorded or any(part.requires_grad or part.is_inference() for part in made_of):
+            made: Tensor = self.trunk._get_pos_embed((height, width))
+            return made
+        weights = ((part.data_ptr(), part._version, part.device, part.dtype) for part in made_of)
+        key = (height, width, *weights)
+        if self._table is None or self._table[0] != key:
+            with torch.inference_mode(False), torch.no_grad():  # training, too, may use it
+                # The weights are held on to, so that no others can come to lie at their address.
+                self._table = key, self.trunk._get_pos_embed((height, width)), [part.detach() for part in made_of]
+        return self._table[1]
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The trunk's four maps to three of `width` channels, at strides 4, 8, 16."""

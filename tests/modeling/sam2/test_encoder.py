@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
+from torch import Tensor
 
 from samsod.config import ModelConfig, TrunkConfig
-from samsod.modeling.sam2.specs import TrunkSpec, trunk_spec
+from samsod.modeling.sam2.encoder import Sam2Encoder
+from samsod.modeling.sam2.specs import SIZES, TrunkSpec, trunk_spec
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
 from tests.modeling.sam2.official import make_official, official
@@ -56,3 +60,31 @@ def test_parameter_counts_of_the_paper(size: str) -> None:
     total = sum(p.numel() for p in model.parameters())
     adapters = sum(p.numel() for part in model.parts()["adapters"] for p in part.parameters())
     assert (total, adapters) == {"tiny": (32_677_685, 1_243_440), "large": (224_147_765, 7_229_376)}[size]
+
+
+def test_positions_are_made_once_for_a_size_and_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    encoder = Sam2Encoder(SIZES["micro"], 32).requires_grad_(False)
+    trunk, made = encoder.trunk, Counter[tuple[int, int]]()
+    torch.nn.init.normal_(trunk.pos_embed)
+    original = trunk._get_pos_embed
+
+    def counted(size: tuple[int, int]) -> Tensor:
+        made[size] += 1
+        return original(size)
+
+    monkeypatch.setattr(trunk, "_get_pos_embed", counted)
+    with torch.inference_mode():
+        first = encoder.positions(16, 24)
+    assert not first.is_inference() and torch.equal(first, original((16, 24)))
+    assert encoder.positions(16, 24) is first and made[16, 24] == 1
+    assert torch.equal(encoder.positions(24, 16), original((24, 16)))
+    encoder.load_state_dict({key: value + 1 for key, value in encoder.state_dict().items()})
+    assert torch.equal(encoder.positions(24, 16), original((24, 16)))
+    trunk.pos_embed.data = trunk.pos_embed.data * 2
+    assert torch.equal(encoder.positions(24, 16), original((24, 16)))
+    encoder.double()
+    assert torch.equal(encoder.positions(24, 16), original((24, 16)))
+    assert not any("table" in key for key in encoder.state_dict())
+    encoder.requires_grad_(True)
+    assert encoder.positions(24, 16).requires_grad
