@@ -1,10 +1,9 @@
 """Predicts images or videos without masks: `python tools/predict.py --checkpoint K --rgb DIR ... --output DIR`."""
 
-import argparse
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, named_options, natural, positive
+from samsod.config.command_line import OneLineParser, named_options, natural, positive, positive_number
 from samsod.utils.errors import UserError, run_main
 from samsod.utils.files import expanded
 
@@ -25,7 +24,7 @@ def parser() -> OneLineParser:
     add("--side-by-side", action="store_true", help="also pictures of each modality, the map and the overlay in a row")
     add("--video", metavar="FILE", help="also a video, .mp4, .avi, .mkv or .webm, made when all maps are there")
     add("--video-of", choices=["overlays", "side-by-side"], help="what it shows (overlays)")
-    add("--fps", type=rate, metavar="N", help="its frames a second; else those of the first video, or 25")
+    add("--fps", type=positive_number, metavar="N", help="its frames a second; else those of the first video, or 25")
     add("--allow-missing", action="store_true", help="predict from the modalities an image has")
     add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
     add("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
@@ -72,17 +71,6 @@ def main() -> None:
         if film:  # after the other ranks are gone, who would wait for it in vain
             count = write_film(film, predictor, sources, folder, args.threads)
             print(f"{count} frames filmed; they are in {film.path}")
-
-
-def rate(text: str) -> float:
-    """An argument that must be a number of frames a second."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1000:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, at most 1000, found {text!r}")
-    return value
 
 
 def _threshold(text: str | None) -> float | str | None:

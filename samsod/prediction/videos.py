@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
-from samsod.data.decoding.opencv import _diverted
+from samsod.data.decoding.opencv import diverted
 from samsod.utils.errors import Failure, UserError, about
 from samsod.utils.files import check_file_writable, temporary_folder
 
@@ -55,7 +55,7 @@ class Video:
         if empty:
             raise about(path, "the file is empty")
         said = bytearray()
-        with _diverted(said):
+        with diverted(said):
             settings = [cv2.CAP_PROP_N_THREADS, 1]
             self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, settings)
         if not self._capture.isOpened():
@@ -114,7 +114,7 @@ class Video:
         """Grabs a frame; at the end of the file all that are still due fail, before it only those that are lost."""
         said = bytearray()
         due = min(max(1, self.length - self._next), _LONGEST_LOSS)
-        with _diverted(said):
+        with diverted(said):
             lost = next((count for count in range(due) if self._capture.grab()), None)
         self._held, self._lost, self._report = lost is not None, lost or 0, _report(said)
 
@@ -168,14 +168,14 @@ def _encode(path: Path, partial: Path, frames: Iterable[Bytes], rate: float) -> 
             count += 1
     finally:
         if writer is not None:
-            with _diverted(bytearray()):
+            with diverted(bytearray()):
                 writer.release()
     return count
 
 
 def _writer(path: Path, partial: Path, size: tuple[int, int], rate: float) -> cv2.VideoWriter:
     codec = CODECS[path.suffix.lower()]
-    with _diverted(bytearray()):  # remarks on tags
+    with diverted(bytearray()):  # remarks on tags
         writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), rate, size)
     if not writer.isOpened():
         raise UserError(f"{path}: OpenCV cannot write a video of {size[0]}x{size[1]} pixels as {codec} here")

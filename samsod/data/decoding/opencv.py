@@ -84,7 +84,7 @@ def decode(data: bytes, flags: int) -> tuple[npt.NDArray[Any] | None, str]:
         The image, blue first, or None if OpenCV refuses it; and what libjpeg noticed of damage, or nothing.
     """
     written = bytearray()
-    with _QUIET, _diverted(written) if data.startswith(b"\xff\xd8\xff") else nullcontext():
+    with _QUIET, diverted(written) if data.startswith(b"\xff\xd8\xff") else nullcontext():
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error:
@@ -103,7 +103,7 @@ def _damage(written: bytes) -> str:
 
 
 @contextmanager
-def _diverted(written: bytearray) -> Iterator[None]:
+def diverted(written: bytearray) -> Iterator[None]:
     """Collects what is written to stderr; a closed stderr is left alone."""
     with _DIVERTED:
         try:
