@@ -20,7 +20,7 @@ def main() -> None:
     from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
     from samsod.evaluation.tables.reported import named_rows
 
-    further = chosen_metrics(args.metrics)
+    further = chosen_metrics(args.metrics, "--metrics")
     columns = chosen_columns(args.columns, further) if args.columns else None
     outputs = Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
     methods, truths = named_files("--pred", args.pred), named_files("--gt", args.gt)
