@@ -112,7 +112,7 @@ def test(
             such row, no metric has such a name, or another process works in `output`.
     """
     check_writable(output)
-    chosen_metrics(config.test.metrics)
+    chosen_metrics(config.test.metrics, "test.metrics")
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config, "data.test", config.tested_modalities())
     named_rows(reported, [found.name for found in sets])

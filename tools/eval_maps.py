@@ -12,7 +12,14 @@ def main() -> None:
     """Scores every method on every data set and prints the table, or JSON."""
     args = parse()
     from samsod.evaluation.maps import results as maps
-    from samsod.evaluation.maps.groups import find_groups, find_videos, group_scores, per_video, video_scores
+    from samsod.evaluation.maps.groups import (
+        drawn_units,
+        find_groups,
+        find_videos,
+        group_scores,
+        per_video,
+        video_scores,
+    )
     from samsod.evaluation.maps.naming import named_files
     from samsod.evaluation.maps.outputs import Outputs
     from samsod.evaluation.maps.paired import check_pair, paired_differences, paired_table
@@ -20,7 +27,7 @@ def main() -> None:
     from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
     from samsod.evaluation.tables.reported import named_rows
 
-    further = chosen_metrics(args.metrics)
+    further = chosen_metrics(args.metrics, "--metrics")
     columns = chosen_columns(args.columns, further) if args.columns else None
     outputs = Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
     methods, truths = named_files("--pred", args.pred), named_files("--gt", args.gt)
@@ -36,8 +43,10 @@ def main() -> None:
         videos = video_scores(scores, frames)
         results = maps.summarise(scores, per_video(videos), group_scores(scores, groups))
         table = maps.compare(results, args.digits, reported, columns)
-        drawn = {method: by_set | videos.get(method, {}) for method, by_set in scores.items()}
-        pair = paired_differences(drawn, args.paired, args.resamples) if args.paired else []
+        pair = []
+        if args.paired:
+            drawn = drawn_units(scores, videos)
+            pair = paired_differences(drawn, args.paired, args.resamples, together=not videos)
         outputs.write(scores, results, table, pair, args.paired)
     print(maps.as_json(results) if args.json else table.text(), end="" if args.json else "\n")
     if pair and not args.json:

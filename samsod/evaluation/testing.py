@@ -50,7 +50,7 @@ def run_test(model: SaliencyModel, sets: Sequence[PairSet], config: Config, outp
         OSError: A file cannot be written; the error names it.
     """
     _check_names(sets)
-    further = chosen_metrics(config.test.metrics)
+    further = chosen_metrics(config.test.metrics, "test.metrics")
     folders = [MapsFolder(output / "maps" / found.name, [pair.stem for pair in found.pairs]) for found in sets]
     results: Results = {}
     try:

@@ -9,10 +9,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from samsod.config.schema import TestConfig
-from samsod.evaluation.metrics.choice import further_metric
+from samsod.evaluation.metrics.choice import chosen_metrics, further_metric
+from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.registry import METRICS
 from tests.places import ROOT
 
@@ -56,6 +58,17 @@ def test_a_command_runs_as_written(
     out, err = capsys.readouterr()
     assert not stopped.value.code, err
     assert ("clips per video" in out, "VT821:small" in out) == ("clips" in command, "--group" in command)
+
+
+def test_a_metric_of_ones_own_is_computed_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in ("_entries", "_places"):
+        monkeypatch.setattr(METRICS, kept, dict(getattr(METRICS, kept)))
+    (source,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    exec(compile(source, "my_area.py", "exec"), {})
+    truth = np.eye(8, dtype=bool)
+    metrics = SaliencyMetrics(weighted_f=False, further=chosen_metrics(["area"]))
+    metrics.step(truth.astype(np.uint8) * 255, truth)
+    assert metrics.result()["area"] == 1 / 8
 
 
 def test_the_table_has_every_metric_and_its_columns() -> None:

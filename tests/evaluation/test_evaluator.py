@@ -70,7 +70,7 @@ def test_further_metrics_join_the_results(config: Config, tmp_path: Path) -> Non
     assert {name: more[name] for name in plain} == plain
     assert set(more) - set(plain) == {"maxIoU", "meanIoU", "adpIoU", "binIoU", "CCM", "HCE"}
     config.test.metrics = ["IuO"]
-    with pytest.raises(UserError, match="no metric is called 'IuO'"):
+    with pytest.raises(UserError, match=r"test\.metrics: no metric is called 'IuO'"):
         run_test(model_of(config), [test_set(config)], config, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
 

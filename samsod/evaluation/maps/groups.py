@@ -151,6 +151,21 @@ def per_video(videos: Scores) -> Scores:
     }
 
 
+def drawn_units(scores: Scores, videos: Scores) -> Scores:
+    """What a bootstrap draws: images, or in the place of a set's frames its videos, under `per_video`'s name.
+
+    Args:
+        scores: Of the images.
+        videos: Of the videos, from `video_scores`.
+    """
+    whole = per_video(videos)
+    return {
+        method: {name: images for name, images in by_set.items() if name not in videos.get(method, {})}
+        | whole.get(method, {})
+        for method, by_set in scores.items()
+    }
+
+
 def _mean(images: Sequence[ImageScores]) -> ImageScores:
     """The mean of every value and of every entry of the curves."""
 

@@ -60,15 +60,16 @@ def check_pair(methods: Sequence[str], pair: Sequence[str]) -> None:
 
 
 def paired_differences(
-    scores: Scores, pair: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED
+    scores: Scores, pair: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED, together: bool = True
 ) -> list[Difference]:
     """Compares two methods on every data set, and on all together.
 
     Args:
-        scores: What was scored; with videos in the place of images, whole videos are drawn.
+        scores: What was scored; with videos in the place of images, whole videos are drawn, see `drawn_units`.
         pair: The names of the two.
         resamples: How often images are drawn.
         seed: Of the draws; the same seed gives the same intervals.
+        together: Whether several sets are also compared by their mean over all images.
 
     Returns:
         The differences by data set and column, in the order of tables.
@@ -80,7 +81,7 @@ def paired_differences(
         names = _names(methods[0][0])
         drawn = _resampled(methods, resamples, generator)
         found[dataset] = names, np.array([_columns(_vectors(one).mean(axis=0), one[0]) for one in methods]), drawn
-    if len(found) > 1:
+    if together and len(found) > 1:
         counts = np.array([len(images) for images in scores[pair[0]].values()])
         shares = counts / counts.sum()
         values, draws = (sum(map(np.multiply, shares, [item[i] for item in found.values()])) for i in (1, 2))

@@ -21,7 +21,7 @@ from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.utils.files import check_writable, code_digest
 
 LIMIT = 50_000
-"""Scores kept at most, 8 KiB each; about twelve methods on the three RGB-T test sets."""
+"""Scores kept at most, 8 KiB each and 2 KiB more for a further curve; about twelve methods on the RGB-T test sets."""
 
 _SINGLE, _CURVE = 5, 256
 _SIZE = 32 + 8 * (_SINGLE + 4 * _CURVE)

@@ -23,11 +23,12 @@ def further_metric(name: str) -> Metric:
     return metric
 
 
-def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
+def chosen_metrics(names: Iterable[str], place: str = "") -> tuple[str, ...]:
     """The further metrics that are meant, each once.
 
     Args:
         names: Names of metrics or of their columns, whatever their case; those of `STANDARD` ask for nothing more.
+        place: Where they were named, for messages.
 
     Raises:
         UserError: No such metric; a line for each, with the nearest name.
@@ -40,8 +41,8 @@ def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
         if _key(name) in meant:
             chosen.append(meant[_key(name)])
         else:
-            known = METRICS.names()
-            faults.append(f"no metric is called {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+            known, where = METRICS.names(), f"{place}: " if place else ""
+            faults.append(f"{where}no metric is called {name!r}{nearest(name, known)}; known: {', '.join(known)}")
     if faults:
         raise UserError(*faults)
     return tuple(dict.fromkeys(name for name in chosen if name))

@@ -46,24 +46,23 @@ class Metric(ABC):
 
 
 class CurveMetric(Metric):
-    """A metric of a binary map, for every threshold of a curve, the adaptive one and one half.
+    """A metric of a binary map: for each threshold of a curve, for the adaptive one and for one half.
 
-    Args are those of the class: `KINDS` of values and the name behind them give its columns.
+    `class IoU(CurveMetric, name="IoU")` has the columns maxIoU, meanIoU, adpIoU and binIoU.
     """
 
     size = CURVE + 2
+    _kinds: ClassVar[tuple[str, ...]] = KINDS
 
     def __init_subclass__(cls, name: str = "", kinds: tuple[str, ...] = KINDS) -> None:
         """Names the columns.
 
         Args:
-            name: What stands behind the kind: `IoU` for `maxIoU`.
+            name: What stands behind the kind.
             kinds: Which of `KINDS`, or `min`, the smallest over the thresholds.
         """
         if name:
             cls._kinds, cls.columns = kinds, tuple(kind + name for kind in kinds)
-
-    _kinds: ClassVar[tuple[str, ...]] = KINDS
 
     def summary(self, mean: np.ndarray) -> list[np.ndarray]:
         """Maximum (or minimum) and mean of the mean curve, and the means at the two thresholds."""

@@ -12,7 +12,7 @@ import pytest
 
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.evaluation.maps.files import Files
-from samsod.evaluation.maps.groups import find_groups, find_videos, group_scores, per_video, video_scores
+from samsod.evaluation.maps.groups import drawn_units, find_groups, find_videos, group_scores, per_video, video_scores
 from samsod.evaluation.maps.naming import named_files
 from samsod.evaluation.maps.paired import check_pair, paired_csv, paired_differences, paired_table
 from samsod.evaluation.maps.per_image import per_image_csv
@@ -116,6 +116,9 @@ def test_videos_count_alike_whatever_their_length(videos: Path) -> None:
     assert results["edges per video"]["MAE"] == pytest.approx(mae, abs=1e-12) != results["edges"]["MAE"]
     iou = np.mean([np.mean([image.further["IoU"] for image in half], axis=0) for half in halves], axis=0)
     assert results["edges per video"]["binIoU"] == pytest.approx(iou[-1], abs=1e-12)
+    drawn = drawn_units({"a": scores["soft"], "b": scores["soft"]}, {"a": means["soft"], "b": means["soft"]})
+    assert {one.dataset for one in paired_differences(drawn, ("a", "b"), 5)} == {"edges per video"}
+    assert list(drawn["a"]["edges per video"]) == ["one", "two"]
     (videos / "maps" / "one" / "black.png").unlink()
     with pytest.raises(UserError, match=r"no map for 1 of the 5 masks in .*: one/black"):
         find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"})

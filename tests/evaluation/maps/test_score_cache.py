@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from samsod.evaluation.maps import score_cache
@@ -78,7 +79,9 @@ def test_other_code_or_libraries_find_nothing(
     assert len(scored) == 5
 
 
-@pytest.mark.parametrize("name", ["file_bytes.py", "images.py", "saliency.py", "distance.py", "weighted_f.py"])
+@pytest.mark.parametrize(
+    "name", ["file_bytes.py", "images.py", "saliency.py", "distance.py", "weighted_f.py", "thinning.py"]
+)
 def test_a_change_of_any_code_that_reads_or_scores_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -98,6 +101,21 @@ def test_the_weighted_f_measure_is_neither_missing_nor_too_much(
     assert len(scored) == 10
     assert score_maps(edges, cache=cache, weighted_f=False)["soft"]["edges"]["small"].wf is None
     assert len(scored) == 10
+
+
+def test_further_metrics_and_what_they_look_at_are_in_the_name(edges: list[MapSet], tmp_path: Path) -> None:
+    cache, pair = ScoreCache(tmp_path / "cache"), edges[0].pairs[1]
+    photo, other = pair.truth, edges[0].pairs[0].truth
+    asked = (((), None), (("IoU",), None), (("IoU", "HCE"), None), (("CCM",), photo), (("CCM",), other))
+    keys = [cache.key(pair.prediction, pair.truth, *rest) for rest in asked]
+    assert len(set(keys)) == 5
+    assert cache.key(pair.prediction, pair.truth, ["IoU"], photo) == keys[1]  # which does not look at it
+    first = score_maps(edges, cache=cache, further=["IoU", "HCE"])["soft"]["edges"]
+    again = score_maps(edges, cache=cache, further=["IoU", "HCE"])["soft"]["edges"]
+    for stem, scores in first.items():
+        assert_same(scores, again[stem])
+        for name, values in scores.further.items():
+            np.testing.assert_array_equal(again[stem].further[name], values)
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, None])

@@ -53,22 +53,22 @@ def _places(mask: np.ndarray) -> np.ndarray:
 
 
 def _features(photo: np.ndarray, outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Colours (CIE Lab in 8 bits) and standardised places of the outer patches, then of the inner ones: float64."""
+    """Colours (CIE Lab in 8 bits) and standardised places of the outer patches, then of the inner ones: float32."""
     places = np.concatenate([outer, inner])
     windows = np.lib.stride_tricks.sliding_window_view(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), (PATCH, PATCH, 3))
     colours = windows[places[:, 0], places[:, 1], 0].reshape(len(places), -1)
     deviations = places.std(axis=0)
     standard = (places - places.mean(axis=0)) / np.where(deviations == 0, 1, deviations)
-    return np.hstack([colours, NEARNESS * standard]).astype(np.float32).astype(np.float64)
+    return np.hstack([colours, NEARNESS * standard]).astype(np.float32)
 
 
 def _most_similar(features: np.ndarray, outer: int) -> np.ndarray:
     """For each inner patch the number of the outer one at the smallest Euclidean distance."""
-    known, wanted = features[:outer], features[outer:]
+    known, wanted = features[:outer].astype(np.float64), features[outer:]
     lengths = (known**2).sum(axis=1)
     step = max(1, BLOCK // outer)
-    found = [(lengths - 2 * wanted[i : i + step] @ known.T).argmin(axis=1) for i in range(0, len(wanted), step)]
-    return np.concatenate(found)
+    blocks = (wanted[i : i + step].astype(np.float64) for i in range(0, len(wanted), step))
+    return np.concatenate([(lengths - 2 * block @ known.T).argmin(axis=1) for block in blocks])
 
 
 def _rebuilt(photo: np.ndarray, inner: np.ndarray, nearest: np.ndarray) -> np.ndarray:

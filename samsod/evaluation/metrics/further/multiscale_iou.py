@@ -17,6 +17,8 @@ from samsod.registry import METRICS
 SCALES = 10
 """Cells of 1, 2, 4, ... 512 pixels a side."""
 WORD = 64
+BAND = 32
+"""Rows at a time: what is held beside the image stays small."""
 LARGEST_HALF = 65504
 """The largest number of 16 bits in floating point."""
 
@@ -65,15 +67,22 @@ def _tables(subject: Subject) -> Iterator[np.ndarray]:
 
 def _contours(words: np.ndarray) -> np.ndarray:
     """Bit by bit where Sobel's operator finds an edge, beyond the border being 0: uint64, H×W."""
-    padded = np.pad(words, 1)
-    rows, columns = words.shape
+    padded, edges = np.pad(words, 1), np.empty_like(words)
+    for top in range(0, len(words), BAND):
+        edges[top : top + BAND] = _edges(padded[top : top + BAND + 2])
+    return edges
+
+
+def _edges(padded: np.ndarray) -> np.ndarray:
+    """Of a band of rows with a pixel more on every side."""
+    rows, columns = (length - 2 for length in padded.shape)
 
     def moved(down: int, right: int) -> np.ndarray:
         return padded[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
 
     above, below = (_smoothed(*(moved(down, right) for right in (-1, 0, 1))) for down in (-1, 1))
     left, right = (_smoothed(*(moved(down, right) for down in (-1, 0, 1))) for right in (-1, 1))
-    edges = np.zeros_like(words)
+    edges = np.zeros((rows, columns), np.uint64)
     for one, other in (*zip(above, below, strict=True), *zip(left, right, strict=True)):
         edges |= one ^ other
     return edges

@@ -3,7 +3,7 @@
 Source: Li et al., "Size-invariance Matters: Rethinking Metrics and Losses for Imbalanced Multi-object Salient Object
 Detection", ICML 2024, as PySODMetrics computes them. Where the reference has no value, these do: with objects whose
 boxes leave no background, that part of the MAE counts nothing (there nan), and an all-white truth is one object (there
-an error). Beyond 53 objects the reference's codes of them overflow; here there is no limit.
+an error). Beyond 53 objects the reference's codes of them can overflow; here there is no limit.
 """
 
 from __future__ import annotations
