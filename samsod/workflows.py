@@ -156,9 +156,11 @@ def share(checkpoint: str, folder: Path, with_encoder: bool = False, weights: st
     check_free(folder)
     results = read_results(Path(tested)) if tested else None
     content = portable(load_checkpoint(checkpoint), checkpoint)
-    has_sam2 = bool(content["base"] or content.get("released") or content["config"]["model"]["weights"])
+    trained = content["config"]["model"]
     if with_encoder and content["base"]:
         model = Predictor.from_checkpoint(checkpoint, "cpu", weights=weights or None).model
         content |= {"model": model.state_dict(), "base": None, "included": content["base"]}
     description = describe(content, checkpoint)
-    write_weights_folder(folder, content, model_card(description, folder.resolve().name, has_sam2, results))
+    has_sam2 = bool(content.get("released") or trained["weights"])
+    card = model_card(description, folder.resolve().name, has_sam2, results, trained["encoder_from"])
+    write_weights_folder(folder, content, card)

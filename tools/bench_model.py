@@ -44,7 +44,7 @@ def main() -> None:
     from samsod.utils import distributed
     from samsod.workflows import make_trainer
 
-    config.model.weights = ""  # the figures do not depend on them
+    config.model = config.model.with_base("")  # the figures do not depend on them
     with launch(config) as device:
 
         def trainer() -> SteppedTrainer:

@@ -25,7 +25,7 @@ def main() -> None:
     from samsod.utils.files import check_file_writable
     from samsod.utils.weights import file_digest
 
-    config.model.weights = config.model.init_from = ""  # the file has the encoder too
+    config.model = config.model.with_base("")  # the file has the encoder too
     check_file_writable(args.output)
     with launch(config):
         model = build_model(config.model)

@@ -15,7 +15,7 @@ def parser() -> OneLineParser:
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
     add = made.add_argument
     add("--checkpoint", required=True, metavar="FILE", help="of tools/train_net.py, or a shared folder")
-    add("--weights", metavar="FILE", help="the SAM2 file it was trained on, if not where it was then")
+    add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
     add("--examples", metavar="DIR", type=Path, help="offer pairs of this folder: one with RGB, T, ... in it")
     add("--allow-missing", action="store_true", help="predict from the modalities that are given")
     add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")

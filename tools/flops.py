@@ -15,7 +15,7 @@ def main() -> None:
     from samsod.engine.launch import launch
     from samsod.modeling.samsod import build_model
 
-    config.model.weights = ""  # the figures do not depend on them
+    config.model = config.model.with_base("")  # the figures do not depend on them
     with launch(config):
         figures = cost(build_model(config.model), config.model.image_size)
         parts = figures.pop("parts")

@@ -34,7 +34,7 @@ def main() -> None:
     on_gpu = device.type == "cuda"
     configs = configs or ([load_config(path) for path in CONFIGS] if on_gpu else [small_config()])
     for config in configs:
-        config.model.weights, config.engine.device = "", "cuda" if on_gpu else "cpu"
+        config.model, config.engine.device = config.model.with_base(""), "cuda" if on_gpu else "cpu"
     args.output.mkdir(parents=True, exist_ok=True)
     precisions = ("fp32", "bf16", "fp16") if on_gpu else ("fp32",)
     findings = check_device(configs, device, args.output, args.runs or (20 if on_gpu else 3), precisions)

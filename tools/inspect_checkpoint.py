@@ -13,7 +13,7 @@ def main() -> None:
     """Reads the checkpoint, runs nothing in it, and prints, or writes the folder."""
     parser = OneLineParser(
         description="Prints what a checkpoint is: model, modalities, preprocessing, data sets, best score, versions, "
-        "and the SAM2 file under it; or writes it as the Hugging Face Hub has it. No code in the file is run."
+        "and the file its encoder comes from; or writes it as the Hugging Face Hub has it. No code in the file is run."
     )
     parser.add_argument(
         "checkpoint", metavar="FILE", help="a checkpoint of tools/train_net.py, or a folder of --export"

@@ -18,7 +18,7 @@ def parser() -> OneLineParser:
     add = made.add_argument
     add("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
     add("--output", required=True, metavar="DIR", type=Path, help="maps go to DIR/maps/STEM.png")
-    add("--weights", metavar="FILE", help="the SAM2 file it was trained on, if not where it was then")
+    add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
     add("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
     add("--overlays", action="store_true", help="also the maps laid in red over the images")
     add("--side-by-side", action="store_true", help="also pictures of each modality, the map and the overlay in a row")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from samsod.config.schema import Config
+from samsod.config.schema import WEIGHTS_FILES, Config
 from samsod.config.yaml_text import Located
 from samsod.config.yaml_tree import FAULTS_SHOWN, apply_override, build, merge, read_tree
 from samsod.utils.errors import UserError
@@ -40,7 +40,8 @@ def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str
         more = [f"and {len(faults) - FAULTS_SHOWN} more faults"] if len(faults) > FAULTS_SHOWN else []
         raise UserError(*faults[:FAULTS_SHOWN], *more)
     config.output, config.train.resume = expand(config.output), expand(config.train.resume)
-    config.model.weights, config.model.init_from = expand(config.model.weights), expand(config.model.init_from)
+    for key in WEIGHTS_FILES:
+        setattr(config.model, key, expand(getattr(config.model, key)))
     return config
 
 

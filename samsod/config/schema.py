@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from samsod.config.data_schema import DataConfig
@@ -36,7 +36,8 @@ class AdapterConfig:
     """The adapter beside the MLP of every Hiera block, one per modality (SPEC 1.2; paper III.B)."""
 
     name: str = "decoupled"
-    """vanilla (Eq. 18), decoupled (Eq. 21-23), decoupled_moe (the released code's), or one registered by `imports`"""
+    """vanilla (Eq. 18), decoupled (Eq. 21-23), decoupled_moe (the released code's), none, or one registered by
+    `imports`"""
     bottleneck: int = 32
     """channels of each bottleneck"""
     scale: float = 0.5
@@ -67,6 +68,10 @@ class AdapterConfig:
                 yield key, f"expected a share between 0 and 1, found {getattr(self, key)}"
 
 
+WEIGHTS_FILES = ("weights", "encoder_from", "init_from")
+"""Keys of the model that name files; what counts is what these hold."""
+
+
 @dataclass
 class EncoderConfig:
     """The image encoder every modality goes through, and the decoder that reads it (SPEC 1.1, 1.4)."""
@@ -92,6 +97,9 @@ class ModelConfig:
     weights: str = ""
     """SAM2's or SAM2.1's weights of that size, Meta's file (sam2.1_hiera_large.pt; tools/download_sam2.py fetches it)
     or Hugging Face's (model.safetensors); empty: random weights"""
+    encoder_from: str = ""
+    """a samsod checkpoint, a file or a folder to share, whose encoder and decoder are the start in the place of
+    `weights`; its modalities and adapters may be others, they are not taken over"""
     init_from: str = ""
     """a samsod checkpoint whose weights (only) training starts from"""
     image_size: int = 512
@@ -120,6 +128,24 @@ class ModelConfig:
             yield "decoder_width", f"expected a multiple of 32, found {self.decoder_width}"
         if self.encoder.name == "sam2" and self.weights and self.decoder_width != 256:
             yield "decoder_width", f"SAM2's weights need 256, found {self.decoder_width}"
+        if self.weights and self.encoder_from:
+            yield "encoder_from", "not together with model.weights: both name the encoder's file; leave one out"
+
+    @property
+    def base_key(self) -> Literal["weights", "encoder_from"]:
+        """The key that says, or would say, which file encoder and decoder start from."""
+        return "encoder_from" if self.encoder_from else "weights"
+
+    @property
+    def base(self) -> str:
+        """The file that encoder and decoder start from; empty: none."""
+        return self.encoder_from or self.weights
+
+    def with_base(self, file: str) -> ModelConfig:
+        """The same model with `file` in the place of its `base`, and nothing else to start from; empty: random."""
+        made = replace(self, weights="", encoder_from="", init_from="")
+        setattr(made, self.base_key, file)
+        return made
 
 
 def _no_modality(name: str, names: Sequence[str]) -> str:

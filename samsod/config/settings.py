@@ -7,7 +7,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from samsod.config.schema import Config
+from samsod.config.schema import WEIGHTS_FILES, Config
+
+MODEL_FILES = tuple(f"model.{key}" for key in WEIGHTS_FILES)
+"""Settings of the model that name files. They may differ from one use of a checkpoint to the next: what the files hold
+is compared."""
 
 
 def settings(tree: Mapping[str, Any], kind: type = Config, prefix: str = "") -> dict[str, Any]:

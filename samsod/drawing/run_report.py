@@ -195,7 +195,7 @@ def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig
 
 def _cost(run: RunFiles) -> list[html.Markup]:
     import_user_modules(run.config.imports)
-    model = build_model(replace(run.config.model, weights="", init_from=""))
+    model = build_model(run.config.model.with_base(""))
     costs = cost(model, run.config.model.image_size)
     side, parts = costs["input_size"], costs.pop("parts")
     caption = f"One pair of {side}x{side} pixels; GMAC is without attention's two matrix products."

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,29 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samsod.config.settings import settings
+from samsod.config.settings import MODEL_FILES
 from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.stored import FORMAT as FORMAT
+from samsod.modeling.stored import KINDS as KINDS
+from samsod.modeling.stored import base_setting, check_tensors
+from samsod.modeling.stored import load_checkpoint as load_checkpoint
 from samsod.utils.errors import UserError
 from samsod.utils.files import written_whole
 from samsod.utils.trees import flat
-from samsod.utils.weights import copy_strictly, file_digest, read_tensors, tensors_digest
-from samsod.utils.weights_folder import DIGEST, WEIGHTS, digest_of_tensors, read_weights_folder
+from samsod.utils.weights import copy_strictly, tensors_digest
+from samsod.utils.weights_folder import weights_digest
 
-FORMAT = "samsod-checkpoint-2"
 STEP_NAME = re.compile(r"step_(\d{8})\.pt")
 BEST = "best.pt"
-
-_NONE = type(None)
-KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("config", "optimizer", "scaler", "rules", "random", "versions"), (dict,)),
-    **dict.fromkeys(("step", "best_step", "evaluated_step", "world_size"), (int,)),
-    **dict.fromkeys(("data_id", "val_id", "origin"), (str,)),
-    "model": (dict,),
-    "base": (dict, _NONE),
-    "best": (float, int, _NONE),
-    "written": (list,),
-}
-"""What a checkpoint of a run holds, and of which types."""
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -60,46 +51,6 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         raise OSError(error.errno, f"not saved: {error.strerror or error}; {kept}", str(path)) from error
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a samsod checkpoint, a file or a folder to share, without running any code in it.
-
-    Raises:
-        UserError: One line: no such file, damaged, no samsod checkpoint, or one that holds odd things.
-    """
-    expected = "a checkpoint of tools/train_net.py"
-    if os.path.isdir(path):
-        expected += ", or a folder of tools/inspect_checkpoint.py --export"
-        content: Any = read_weights_folder(Path(path), expected)
-    else:
-        content = read_tensors(path, expected)
-    form = content.get("format") if isinstance(content, dict) else None
-    if form != FORMAT:
-        found = f", but {form}" if isinstance(form, str) and form.startswith("samsod-") else ""
-        raise UserError(f"{path}: not a samsod checkpoint of the format {FORMAT}{found}; expected {expected}")
-    if fault := next(_faults(content), ""):
-        raise UserError(f"{path}: altered or damaged: {fault}; expected {expected}")
-    return content
-
-
-def _faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What of a checkpoint's content is not of its type."""
-    for key, kinds in KINDS.items():
-        if key in content and not isinstance(content[key], kinds):
-            yield f"{key} is a {type(content[key]).__name__}, not a {kinds[0].__name__}"
-    for key, value in content.get("model", {}).items():
-        if not isinstance(value, Tensor):
-            yield f"model.{key} is a {type(value).__name__}, not a Tensor"
-    for key, value in (content.get("base") or {}).items():
-        if not isinstance(value, str):
-            yield f"base.{key} is a {type(value).__name__}, not a str"
-    if content.get("base") is not None and not {"file", "size", "sha256"} <= content["base"].keys():
-        yield "base lacks the name, size or SHA-256 of the SAM2 file"
-    try:
-        settings(content.get("config", {}))
-    except AttributeError:
-        yield "a section of config is not a dict"
-
-
 def model_state(model: SaliencyModel) -> dict[str, Tensor]:
     """The part of the model a checkpoint must hold."""
     return model.saved_state()
@@ -112,22 +63,18 @@ def load_model_state(model: SaliencyModel, content: Mapping[str, Any], path: str
         UserError: It was trained on another base file, or keys are missing, unexpected or of another shape; or, in a
             folder to share, values are others than those that were written there.
     """
-    check_base(content.get("base"), base_of(model), path)
+    check_base(content, model, path)
     trained = flat(content.get("config", {}).get("model", {}), "model.")
     here = flat(asdict(model.config), "model.")
-    free = ("model.weights", "model.init_from")
-    changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in free]
+    changed = [f"{key}={trained[key]}" for key in trained if trained[key] != here.get(key) and key not in MODEL_FILES]
     hint = f" (it was trained with {', '.join(changed)})" if changed else ""
-    tensors = content.get("model", {})
-    copy_strictly(model_state(model), tensors, f"{path}: does not fit the configured model{hint}")
-    if content.get(DIGEST) not in (None, digest_of_tensors(tensors)):
-        raise UserError(
-            f"{path}: its {WEIGHTS} is damaged or was altered: its tensors have another SHA-256 than when written"
-        )
+    misfit = f"{path}: does not fit the configured model{hint}"
+    copy_strictly(model_state(model), content.get("model", {}), misfit)
+    check_tensors(content, path)
 
 
 def base_of(model: SaliencyModel) -> dict[str, str] | None:
-    """The SAM2 file under the model; None when its weights are all in the checkpoint.
+    """The file under the model, SAM2's or a checkpoint's; None when its weights are all in the checkpoint.
 
     Returns:
         Its name, size and SHA-256, and as `tensors` that of what the model has from it: the same weights in another
@@ -138,20 +85,23 @@ def base_of(model: SaliencyModel) -> dict[str, str] | None:
         return None
     saved = model.saved_state().keys()
     given = tensors_digest((key, value) for key, value in model.state_dict().items() if key not in saved)
-    return {"file": path.name, "size": model.config.size, "sha256": file_digest(path), "tensors": given}
+    return {"file": path.name, "size": model.config.size, "sha256": weights_digest(path), "tensors": given}
 
 
-def check_base(trained: Mapping[str, str] | None, here: Mapping[str, str] | None, path: str | Path) -> None:
-    """Raises UserError, naming both, when a checkpoint was trained on other SAM2 weights than the configured ones."""
+def check_base(content: Mapping[str, Any], model: SaliencyModel, path: str | Path) -> None:
+    """Raises UserError, naming both, when a checkpoint was trained on another base file than the model's."""
+    trained: Mapping[str, str] | None = content.get("base")
+    here, key = base_of(model), f"model.{model.config.base_key}"
     if trained and here and trained["sha256"] != here["sha256"] and trained.get("tensors") != here["tensors"]:
         raise UserError(
             f"{path}: trained on {trained['file']} (SHA-256 {trained['sha256'][:12]}), "
-            f"but model.weights is {here['file']} ({here['sha256'][:12]})"
+            f"but {key} is {here['file']} ({here['sha256'][:12]})"
         )
     if trained and not here:
-        raise UserError(f"{path}: holds no encoder; set model.weights to {trained['file']}, on which it was trained")
+        setting = base_setting(content)
+        raise UserError(f"{path}: holds no encoder; set {setting} to {trained['file']}, on which it was trained")
     if here and not trained:
-        raise UserError(f"{path}: holds the encoder it was trained with; leave model.weights out")
+        raise UserError(f"{path}: holds the encoder it was trained with; leave {key} out")
 
 
 def newest(folder: Path, before: Path | None = None) -> Path | None:

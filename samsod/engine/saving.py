@@ -78,7 +78,7 @@ class Saver:
         if path := self.config.model.init_from:
             checkpoint.load_model_state(self.model, checkpoint.load_checkpoint(path), path)
             return [f"started at step 0 with the weights of {path}"]
-        return [f"started at step 0 from {self.config.model.weights or 'random weights'}"]
+        return [f"started at step 0 from {self.config.model.base or 'random weights'}"]
 
     def save(self) -> None:
         """Writes a checkpoint, and removes the oldest of those that this run wrote."""

@@ -40,7 +40,8 @@ def portable(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
             del section[key]
     for key in ("train", "val", "test"):
         config["data"][key] = [{part: item[part] for part in OF_SETS} for item in config["data"][key]]
-    config["model"]["weights"] = Path(config["model"]["weights"]).name
+    for key in ("weights", "encoder_from"):
+        config["model"][key] = Path(config["model"][key]).name
     config["imports"] = [Path(name).name for name in config["imports"]]
     shared = {"format": FORMAT, **{key: content.get(key) for key in KEPT if key in content}, "config": config}
     try:

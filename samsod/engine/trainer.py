@@ -26,7 +26,8 @@ from samsod.modeling.samsod import SaliencyModel
 from samsod.surgery.hook import GradientHook, MergedStep
 from samsod.utils import distributed
 from samsod.utils.precision import autocast
-from samsod.utils.weights import file_digest, model_digest
+from samsod.utils.weights import model_digest
+from samsod.utils.weights_folder import weights_digest
 
 Batch = Mapping[str, Tensor]
 Evaluate = Callable[[SaliencyModel], dict[str, float]]
@@ -224,13 +225,13 @@ class Trainer:
     def _start_conditions(self, data_id: str, val_id: str) -> dict[str, object]:
         """What must be the same on all ranks."""
         shared = {key: value for key, value in settings(asdict(self.config)).items() if not within(key, PER_RANK)}
-        weights = self.config.model.weights
+        base = self.config.model.base
         return {
             **shared,
             "last step": self.total_steps,
             "training set": data_id,
             "validation set": val_id,
-            "SAM2 file": file_digest(weights) if weights else "",
+            "the encoder's file": weights_digest(base) if base else "",
             "weights": model_digest(self.model),
         }
 

@@ -18,7 +18,9 @@ SAM2 = "https://github.com/facebookresearch/sam2"
 LONG_NAMES = {"S": "S-measure", "MAE": "mean absolute error"}
 
 
-def model_card(description: Description, name: str, has_sam2: bool, results: Results | None = None) -> str:
+def model_card(
+    description: Description, name: str, has_sam2: bool, results: Results | None = None, encoder_from: str = ""
+) -> str:
     """The card, Markdown.
 
     Args:
@@ -26,6 +28,7 @@ def model_card(description: Description, name: str, has_sam2: bool, results: Res
         name: What the model is called.
         has_sam2: Whether it began with SAM2's weights.
         results: What tools/test_net.py scored, if known.
+        encoder_from: The checkpoint whose encoder and decoder it began with; empty: none.
     """
     scored = (results or {}).get(FINAL, {})
     tags = ["salient-object-detection", "sam2", *map(str, description["model"]["modalities"])]
@@ -50,7 +53,7 @@ def model_card(description: Description, name: str, has_sam2: bool, results: Res
         _scores(description, scored),
         _section("Training", description["training"]),
         _section("Versions", description["versions"] or {}),
-        _licence(description, has_sam2),
+        _licence(description, has_sam2, encoder_from),
     ]
     return f"---\n{head}\n---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -73,7 +76,7 @@ def _use(description: Description) -> str:
     included = description["included"]
     if base:
         lines += [
-            f"The frozen encoder is not in this folder: `weights` is SAM2's file `{_text(base['file'])}` of SHA-256",
+            f"The frozen encoder is not in this folder: `weights` is the file `{_text(base['file'])}` of SHA-256",
             f"`{_text(base['sha256'])}`, or the same weights in another form of file.",
         ]
     elif included:
@@ -121,7 +124,7 @@ def _index(description: Description, scored: Mapping[str, Mapping[str, Any]]) ->
         yield {"task": task, "dataset": dataset, "metrics": metrics}
 
 
-def _licence(description: Description, has_sam2: bool) -> str:
+def _licence(description: Description, has_sam2: bool, encoder_from: str) -> str:
     begun = (
         "These weights began with SAM2's, which are Meta's" if has_sam2 else "The network is SAM2's, which is Meta's"
     )
@@ -131,6 +134,11 @@ def _licence(description: Description, has_sam2: bool) -> str:
         f"{begun}, under Apache-2.0 ({SAM2}); samsod's code is under Apache-2.0 too.",
         "The data sets named above have terms of their own, and what was trained on them may be bound by these.",
     ]
+    if encoder_from:
+        lines += [
+            f"Encoder and decoder began as those of the checkpoint `{_text(encoder_from)}`: what binds that one may",
+            "bind this one too.",
+        ]
     if released := description["released"]:
         lines += [
             f"Converted from `{_text(released['file'])}`, which the authors of SAMSOD released without a licence:",

@@ -9,14 +9,12 @@ from typing import Any
 
 from samsod.config import Config
 from samsod.config.data_schema import DataConfig, ModalityConfig
+from samsod.config.settings import MODEL_FILES
 from samsod.data.sources.modalities import settings_of
 from samsod.utils.errors import UserError
 from samsod.utils.trees import flat
 
-TRAINING = (
-    *("model.weights", "model.init_from", "model.freeze_encoder", "model.adapter.gate_gradient"),
-    "model.adapter.gate_start",
-)
+TRAINING = (*MODEL_FILES, "model.freeze_encoder", "model.adapter.gate_gradient", "model.adapter.gate_start")
 """Settings of the model that make no difference to what its weights predict."""
 READING = ("normalize", "scale", "range", "invert", "missing", "fill")
 """Settings of a modality that say how its images are read."""

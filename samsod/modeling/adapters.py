@@ -45,6 +45,23 @@ class VanillaAdapter(nn.Module):
         return self.bottleneck.up(self.bottleneck.activate(x))
 
 
+@ADAPTERS.register("none")
+class NoAdapter(nn.Module):
+    """Nothing beside the MLP: what is trained is the encoder itself, as `model.encoder_from` takes it over.
+
+    Args:
+        dim: Channels d of the tokens.
+        config: The adapter's settings.
+    """
+
+    def __init__(self, dim: int, config: AdapterConfig) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens `[B,h,w,d]` to zeros, `[B,h,w,d]`."""
+        return torch.zeros_like(x)
+
+
 @ADAPTERS.register("decoupled")
 class DecoupledAdapter(nn.Module):
     """A foreground bottleneck that keeps its largest activations, a background one that keeps its smallest (Eq. 21).

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from samsod.config import ModelConfig
+from samsod.modeling.encoder_from import load_backbone
 from samsod.registry import ENCODERS
 
 Beside = Callable[[int, Tensor], Tensor]
@@ -50,7 +51,7 @@ class Encoder(nn.Module, ABC):
         """Its parts as the cost table lists them, together all of it."""
 
     def pretrained(self) -> list[nn.Module]:
-        """What a weights file gives, and `freeze_encoder` keeps as it is: all of it, unless a part is new."""
+        """What a file of weights gives, and `freeze_encoder` keeps as it is: all of it, unless a part is new."""
         return [self]
 
 
@@ -73,10 +74,12 @@ class Decoder(nn.Module, ABC):
 
 
 def build_backbone(config: ModelConfig) -> tuple[Encoder, Decoder]:
-    """The configured encoder and its decoder, with their weights when `weights` names a file.
+    """The configured encoder and its decoder, with their weights when `weights` or `encoder_from` names a file.
 
     Raises:
         UserError: No such encoder, or the weights do not fit, or settings contradict each other.
     """
     encoder, decoder = ENCODERS.get(config.encoder.name)(config)
+    if config.encoder_from:
+        encoder.origin = load_backbone(encoder, decoder, config)
     return encoder, decoder

@@ -83,7 +83,7 @@ class SaliencyModel(nn.Module, ABC):
 
 
 def build_model(config: ModelConfig) -> SaliencyModel:
-    """The configured model, with the encoder's weights when `weights` names a file.
+    """The configured model, with the encoder's weights when `weights` or `encoder_from` names a file.
 
     Raises:
         UserError: No such model, or the weights do not fit.
@@ -180,8 +180,8 @@ class Samsod(SaliencyModel):
         return {**encoder, "decoder": [self.decoder], "adapters": list(self.adapters.values())}
 
     def base_file(self) -> Path | None:
-        """The encoder's weights file, when it is frozen and so still what that file gives."""
-        return Path(self.config.weights) if self.config.weights and self.config.freeze_encoder else None
+        """The file the encoder comes from, when it is frozen and so still what that file gives."""
+        return Path(self.config.base) if self.config.base and self.config.freeze_encoder else None
 
     def saved_state(self) -> dict[str, Tensor]:
         """All that was trained, and the encoder when no file can give it back."""

@@ -63,8 +63,8 @@ class Predictor(ScenePredictor):
             path: The checkpoint or the folder.
             device: `auto` (a GPU when there is one), or as PyTorch calls it: `cpu`, `cuda`, `cuda:1`.
             precision: `fp32`, `bf16` or `fp16`.
-            weights: The SAM2 file the model was trained on, of a checkpoint that holds no encoder; None: the training's
-                path.
+            weights: The file the encoder comes from, SAM2's or (`model.encoder_from`) a checkpoint, of a checkpoint
+                that holds none; None: the training's path.
             allow_missing: See `Predictor`.
             sizes: `any` takes scenes whose images differ in size, `equal` refuses them; None: as in the training.
 
@@ -73,9 +73,8 @@ class Predictor(ScenePredictor):
         """
         content = load_checkpoint(path)
         config = stored_config(content.get("config", {}), str(path))
-        config.model.init_from = ""
         set_sizes(config, sizes)
-        config.model.weights = _encoder_file(content, config, path, weights)
+        config.model = config.model.with_base(_encoder_file(content, config, path, weights))
         chosen = pick_device(device) if device in ("auto", "cpu", "cuda") else torch.device(device)
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced
             try:
@@ -98,16 +97,16 @@ class Predictor(ScenePredictor):
 
 
 def _encoder_file(content: Mapping[str, Any], config: Config, path: str | Path, weights: str | Path | None) -> str:
-    """The SAM2 file that a checkpoint without encoder needs; empty for one that holds it."""
+    """The file that a checkpoint without encoder needs; empty for one that holds it."""
     base = content.get("base")
     if base is None:
         if weights:
             raise UserError(f"{path}: holds the encoder it was trained with; leave weights out")
         return ""
-    file = str(weights or config.model.weights)
-    if not os.path.isfile(file):
+    file = str(weights or config.model.base)
+    if not os.path.exists(file):
         raise UserError(
             f"{path}: holds no encoder; it was trained on {base['file']}, and {file or 'no path'} is no file: say by "
-            "weights where that file is"
+            f"weights where that file is (SHA-256 {base['sha256'][:12]})"
         )
     return file

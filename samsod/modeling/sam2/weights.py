@@ -98,6 +98,8 @@ def _read(path: Path, size: str) -> dict[str, Tensor]:
         return read_safetensors(path, expected)
     content = read_tensors(path, expected)
     state = content.get("model") if isinstance(content, dict) else None
+    if isinstance(content, dict) and str(content.get("format")).startswith("samsod-"):
+        raise UserError(f"{path}: is a checkpoint of samsod: set model.encoder_from to it, and leave model.weights out")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no SAM2 model; expected {expected}")
     return state
