@@ -5,7 +5,7 @@ from pathlib import Path
 
 from samsod.config import load_config
 from samsod.config.command_line import OneLineParser, positive
-from samsod.utils.errors import Failure, run_main
+from samsod.utils.errors import Failure, UserError, run_main
 
 CONFIGS = [Path(__file__).parents[1] / "configs" / name for name in ("tiny.yaml", "large.yaml")]
 
@@ -29,6 +29,8 @@ def main() -> None:
     from samsod.utils.distributed import pick_device
     from samsod.utils.files import check_writable
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("start it without torchrun: it starts ranks of its own, one for each GPU")
     check_writable(args.output)
     device = pick_device(args.device)
     on_gpu = device.type == "cuda"

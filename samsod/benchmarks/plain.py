@@ -27,33 +27,30 @@ Row = list[Tensor]
 """A gradient, one tensor for each parameter."""
 
 
-def lacks(config: ModelConfig) -> str:
+def lacks(config: Config) -> str:
     """What of the settings has no plain form; empty when all has."""
+    model = config.model
     for key, found, known in (
-        ("name", config.name, ("samsod",)),
-        ("encoder.name", config.encoder.name, ("sam2",)),
-        ("adapter.name", config.adapter.name, ADAPTERS),
+        ("model.name", model.name, ("samsod",)),
+        ("model.encoder.name", model.encoder.name, ("sam2",)),
+        ("model.adapter.name", model.adapter.name, ADAPTERS),
+        ("engine.gradient_rule.name", config.engine.gradient_rule.name, ("pcgrad",)),
     ):
         if found not in known:
-            return f"model.{key}: the plain network has {', '.join(known)} only, not {found}"
+            return f"{key}: the plain network and step have {', '.join(known)} only, not {found}"
     return ""
 
 
 class PlainSamsod(nn.Module):
-    """The network of SPEC 1 on SAM2's encoder.
+    """The network of SPEC 1 on SAM2's encoder, with one of `ADAPTERS`.
 
     Args:
         config: The model's settings.
         state: Weights, as a `Samsod` of these settings has them; None draws random ones.
-
-    Raises:
-        UserError: There is no plain form of the configured model.
     """
 
     def __init__(self, config: ModelConfig, state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
-        if lacking := lacks(config):
-            raise UserError(lacking)
         self.config = config
         self.model: Any = build_model(config)  # lends SAM2's modules and the adapters' weights
         if state is not None:
@@ -149,8 +146,8 @@ class PlainTraining:
     """
 
     def __init__(self, config: Config, device: torch.device, state: Mapping[str, Tensor] | None = None) -> None:
-        if config.engine.gradient_rule.name != "pcgrad":
-            raise UserError(f"the plain step has the rule pcgrad only, not {config.engine.gradient_rule.name}")
+        if lacking := lacks(config):
+            raise UserError(lacking)
         self.config, self.device, self.loss = config, device, build_loss(config.loss)
         self.network = PlainSamsod(config.model, state).to(device).train()
         self.groups = self.network.model.parameter_groups()

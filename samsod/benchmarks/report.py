@@ -16,6 +16,7 @@ from samsod.benchmarks.scaling import backward_macs, row_bytes, scaling, scaling
 from samsod.benchmarks.step import SteppedTrainer
 from samsod.config import Config
 from samsod.modeling.samsod import build_model
+from samsod.surgery.hook import GradientHook
 
 
 class Report(NamedTuple):
@@ -66,7 +67,8 @@ def scaling_report(config: Config, links: Sequence[float], rate: float, pairs: i
         pairs: Pairs of each rank and step.
     """
     model = build_model(config.model)
-    rows = row_bytes(model.parameter_groups(), 2 if config.engine.reduce_dtype == "bf16" else 4)
+    groups = GradientHook(model.parameter_groups(), config.engine.gradient_rule, config.seed).rows.groups
+    rows = row_bytes(groups, 2 if config.engine.reduce_dtype == "bf16" else 4)
     parts = cost(model, config.model.image_size)["parts"]
     forward = pairs * sum(counts["macs_with_attention"] for counts in parts.values())
     backward = [pairs * macs for macs in backward_macs(parts, config.model, list(rows))]

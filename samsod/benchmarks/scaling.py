@@ -13,7 +13,6 @@ from typing import Any
 from samsod.config import ModelConfig
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.parameter_groups import ParameterGroups
-from samsod.modeling.samsod import FUSION
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 ATTENTION_BACKWARD = 2.5
@@ -54,9 +53,9 @@ def row_bytes(groups: ParameterGroups, bytes_each: int = 4) -> dict[str, int]:
 def backward_macs(parts: Mapping[str, Mapping[str, int]], config: ModelConfig, losses: Sequence[str]) -> list[float]:
     """About how many multiply-adds each loss's backward pass takes on one pair.
 
-    As many as forward for the gradients of activations, and as many again for those of weights that are trained. The
-    fusion's pass goes through the encoder's stream of every modality, another's through its own. (Of a frozen encoder
-    what comes before the first adapter needs none, which is left out of account: 7 % of tiny's.)
+    As many as forward for the gradients of activations, and as many again for those of weights that are trained. A
+    modality's pass goes through its own stream of the encoder, the fusion's, or that of all losses, through every one.
+    (Of a frozen encoder what comes before the first adapter needs none, which is left out of account: 7 % of tiny's.)
 
     Args:
         parts: Of `cost`, the counts by part of the model.
@@ -67,7 +66,7 @@ def backward_macs(parts: Mapping[str, Mapping[str, int]], config: ModelConfig, l
     macs = {name: _backward(counts, name in trained) for name, counts in parts.items()}
     of_stream = sum(macs[name] for name in parts if name in PER_STREAM) / len(losses)
     of_modality = sum(macs[name] for name in parts if name not in PER_STREAM) / len(config.modalities)
-    return [of_stream + of_modality * (len(config.modalities) if loss == FUSION else 1) for loss in losses]
+    return [of_stream + of_modality * (1 if loss in config.modalities else len(config.modalities)) for loss in losses]
 
 
 def _backward(counts: Mapping[str, int], trained: bool) -> float:

@@ -154,7 +154,7 @@ def _marked(trainer: Trainer, timeline: Timeline) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(hook.rules.update, rules)
         hook.rules.update({name: _MarkedRule(rule, timeline) for name, rule in rules.items()})  # type: ignore[misc]
-        stack.enter_context(_replaced(hook, "accumulate", _marked_backward(hook.accumulate, timeline)))
+        stack.enter_context(_replaced(hook.rows, "accumulate", _marked_backward(hook.rows.accumulate, timeline)))
         for owner, name, part in (
             (trainer, "loss", LOSSES_PART),
             (hook, "merge", MERGE),
@@ -180,7 +180,7 @@ def _inside(work: Callable[..., Any], timeline: Timeline, part: str) -> Callable
 
 
 def _marked_backward(accumulate: Callable[..., Any], timeline: Timeline) -> Callable[..., Any]:
-    """`GradientHook.accumulate`, its time told apart by loss: the backward pass of one begins with its own gradient."""
+    """`GradientRows.accumulate`, its time told apart by loss: the backward pass of one begins with its own gradient."""
 
     def marked(losses: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         handles = [loss.register_hook(_mark(timeline, backward_of(name))) for name, loss in losses.items()]

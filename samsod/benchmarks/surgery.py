@@ -21,11 +21,11 @@ def surgery_works(hook: GradientHook) -> dict[str, Work]:
     """What merges the rows that the last step left in the hook, group by group: we, and torchjd where it is installed.
 
     Both get the rows as they lie in memory, all groups with more than one; nothing is averaged over ranks. Nothing is
-    timed of a rule that asks for the streams' scores.
+    timed where every group has one row, or of a rule that asks for the streams' scores.
     """
-    if any(getattr(rule, "score", None) for rule in hook.rules.values()):
-        return {}
     several = [(group.name, rows) for group, rows in zip(hook.groups, hook.rows.by_group, strict=True) if len(rows) > 1]
+    if not several or any(getattr(rule, "score", None) for rule in hook.rules.values()):
+        return {}
     works: dict[str, Work] = {OURS: lambda: [merged(hook, name, rows) for name, rows in several]}
     if aggregate := torchjd_pcgrad():
         works[TORCHJD] = lambda: [aggregate(rows) for _, rows in several]

@@ -23,9 +23,10 @@ from samsod.benchmarks.gpu_check.ranks import ranks
 from samsod.benchmarks.gpu_check.run import small_config
 from samsod.benchmarks.gpu_check.runs import resumed
 from samsod.benchmarks.gpu_check.waits import host_reads
+from samsod.config import RuleConfig
 from samsod.engine.saving import Saver
 from samsod.engine.status import Status
-from samsod.modeling import adapters
+from samsod.modeling.samsod import Samsod
 from samsod.surgery.hook import GradientHook
 from samsod.utils.errors import Failure
 from tests.places import ROOT
@@ -96,12 +97,13 @@ def test_a_failed_check_is_told_and_the_page_is_written(tmp_path: Path, monkeypa
 
 
 def test_other_logits_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
-        return h * (1 + 1e-3)
-
-    monkeypatch.setattr(adapters, "keep_ranked", wrong)
-    found = list(precisions(subject))
-    assert [finding.result for finding in found[:2]] == [FAILED, FAILED] and len(found) == 6
+    decode = Samsod.decode
+    monkeypatch.setattr(Samsod, "decode", lambda self, maps: decode(self, maps) * 1.001)
+    beside_plain, gradients, *others = precisions(subject)
+    assert beside_plain.result == gradients.result == FAILED and len(others) == 4
+    mine = replace(subject.config, engine=replace(subject.config.engine, gradient_rule=RuleConfig("mean")))
+    (finding,) = precisions(replace(subject, config=mine))
+    assert finding.result == SKIPPED and finding.figure.endswith("have pcgrad only, not mean")
 
 
 def test_other_scores_are_found(subject: Subject) -> None:

@@ -97,8 +97,8 @@ def test_projections_are_those_of_the_rule() -> None:
 
 def test_what_has_no_plain_form_is_refused(config: Config) -> None:
     other = replace(config, engine=replace(config.engine, gradient_rule=RuleConfig("sum")))
-    with pytest.raises(UserError, match="pcgrad only, not sum"):
+    with pytest.raises(UserError, match=r"engine\.gradient_rule\.name: .+ have pcgrad only, not sum"):
         PlainTraining(other, CPU)
     config.model.adapter.name = "mine"
-    with pytest.raises(UserError, match=r"model\.adapter\.name: the plain network has vanilla, decoupled"):
-        PlainSamsod(config.model)
+    with pytest.raises(UserError, match=r"model\.adapter\.name: .+ have vanilla, decoupled, decoupled_moe only"):
+        PlainTraining(config, CPU)

@@ -12,6 +12,7 @@ from torch import distributed as dist
 from samsod.benchmarks.counts import counted
 from samsod.benchmarks.scaling import row_bytes
 from samsod.benchmarks.step import OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
+from samsod.benchmarks.surgery import surgery_works
 from samsod.benchmarks.timing import seconds_of
 from samsod.config import Config, LossConfig, RuleConfig
 from samsod.surgery import hook
@@ -84,6 +85,15 @@ def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.autograd, "grad", slow)
     parts = stepped.timed_step()
     assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
+
+
+def test_losses_that_are_summed_have_one_backward_pass(config: Config) -> None:
+    config.engine.gradient_rule = RuleConfig("sum")
+    stepped = synthetic_trainer(config, CPU)
+    stepped.step()
+    parts = stepped.timed_step()
+    assert [name for name in parts if name.startswith("backward")] == [backward_of("sum")]
+    assert surgery_works(stepped.trainer.hook) == {} and "weights" not in parts
 
 
 def test_marks_change_nothing_and_leave_nothing_behind(config: Config) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from samsod.config import Config
 from samsod.modeling.samsod import SaliencyModel
+from samsod.utils.precision import set_tf32
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -89,11 +90,12 @@ def fill_adapters(model: SaliencyModel) -> None:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """No TF32 while the block runs, so that a GPU's products are a CPU's; and convolutions that repeat their bits."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """No TF32 from now on, so that a GPU's products are a CPU's; and while the block runs convolutions that repeat."""
+    set_tf32(False)  # whatever is measured later sets its own
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        cudnn.deterministic, cudnn.benchmark = before

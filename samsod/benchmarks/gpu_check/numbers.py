@@ -31,7 +31,7 @@ SCENES, SIDE = 4, 160
 
 def precisions(subject: Subject) -> Iterator[Finding]:
     """Logits and merged gradients of one step: fp32 beside the plain network on the CPU, the others beside fp32."""
-    if lacking := lacks(subject.config.model):
+    if lacking := lacks(subject.config):
         yield Finding("logits and merged gradients beside the plain network", SKIPPED, lacking)
         return
     with full_float32():

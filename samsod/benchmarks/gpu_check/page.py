@@ -36,7 +36,6 @@ def machine(device: torch.device) -> dict[str, Any]:
         **versions(),
         "CUDA": torch.version.cuda or "none",
         "cuDNN": torch.backends.cudnn.version() or "none",
-        "float32 matrix products": torch.get_float32_matmul_precision(),
     }
 
 

@@ -19,6 +19,7 @@ from samsod.benchmarks.plain import lacks
 from samsod.benchmarks.report import Report, batch_report, part_report
 from samsod.benchmarks.step import synthetic_trainer
 from samsod.config import Config, EngineConfig, ModelConfig, TrainConfig
+from samsod.engine.launch import launch
 from samsod.utils.files import temporary_folder
 
 Check = Callable[[Subject], Iterator[Finding]]
@@ -89,10 +90,11 @@ def _last_line(error: Exception) -> str:
 def _benchmark(
     tables: dict[str, Any], title: str, config: Config, device: torch.device, rounds: int
 ) -> Iterator[Finding]:
-    reports: list[Report] = [
-        part_report(config, device, rounds, 120.0, lambda: synthetic_trainer(config, device), not lacks(config.model)),
-        batch_report(config, device, BATCHES, rounds, 60.0),
-    ]
+    with launch(config):
+        reports: list[Report] = [
+            part_report(config, device, rounds, 120.0, lambda: synthetic_trainer(config, device), not lacks(config)),
+            batch_report(config, device, BATCHES, rounds, 60.0),
+        ]
     tables[title] = {
         "figures": {name: value for report in reports for name, value in report.figures.items()},
         "lines": "\n\n".join(report.lines for report in reports),
