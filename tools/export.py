@@ -19,7 +19,7 @@ def parser() -> OneLineParser:
         "--output", required=True, metavar="FILE", type=Path, help=".onnx, or .pt2 as torch.export writes it"
     )
     made.add_argument("--modalities", nargs="+", default=[], metavar="NAME", help="those it takes (all of the model's)")
-    made.add_argument("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
+    made.add_argument("--weights", metavar="FILE", help="the file of its encoder, if not where it was in training")
     made.add_argument("--openvino", action="store_true", help="also hold what OpenVINO makes of it to PyTorch's maps")
     made.add_argument("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     return made
