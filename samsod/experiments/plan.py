@@ -12,7 +12,7 @@ from samsod.config.settings import changes, within
 from samsod.config.yaml_tree import Faults, build, read_tree
 from samsod.evaluation.tables.reported import reported_row, reported_rows
 from samsod.evaluation.tables.text import check_metrics
-from samsod.experiments.same_data import data_digest
+from samsod.experiments.same_data import data_digest, encoder_digest
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError, nearest
 
@@ -118,6 +118,11 @@ class Run:
         """The file that tells whether data sets are those it was trained on, by their `data_digest`."""
         return self.folder / "data.sha256"
 
+    @property
+    def encoder_mark(self) -> Path:
+        """The file that tells whether the encoder's file is the one it was trained on, by its `encoder_digest`."""
+        return self.folder / "encoder.sha256"
+
     def finished(self) -> bool:
         """Whether it was trained and tested with these very settings."""
         return self.results.is_file() and not self._differing(self.finished_mark)
@@ -141,7 +146,7 @@ class Run:
             )
 
     def _differing(self, stored: Path) -> dict[str, str]:
-        """By key how the settings differ from those of a file; another `data.root` only when the data there do."""
+        """By key how the settings differ from those of a file; of data and the encoder's file what they hold counts."""
         if not stored.is_file():
             return {"": "no run"}
         changed = changes(asdict(load_config(stored)), asdict(self.config))
@@ -152,6 +157,12 @@ class Run:
                 del changed[DATA_ROOT]
             else:
                 changed[DATA_ROOT] += " with other files"
+        key = f"model.{self.config.model.base_key}"
+        if self.encoder_mark.is_file() and (digest := encoder_digest(self.config)):
+            if self.encoder_mark.read_text(encoding="utf-8") == digest:
+                changed.pop(key, None)
+            else:
+                changed.setdefault(key, f"{key}={self.config.model.base} was written anew")
         return changed
 
 

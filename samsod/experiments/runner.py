@@ -18,7 +18,7 @@ from samsod.engine.run_state import read_state
 from samsod.experiments.estimate import remaining
 from samsod.experiments.plan import Run
 from samsod.experiments.processes import Stopped, end_with, stop, stoppable
-from samsod.experiments.same_data import data_digest
+from samsod.experiments.same_data import data_digest, encoder_digest
 from samsod.utils.errors import EXIT_USER_ERROR, UserError
 from samsod.utils.files import LOCK, check_writable, locked, write_text
 from samsod.utils.machine import cores
@@ -164,6 +164,8 @@ def _begin(run: Run, slot: int, launcher: Launcher) -> _Job:
     run.finished_mark.unlink(missing_ok=True)
     write_text(run.folder / "config.yaml", to_yaml(run.config))
     write_text(run.data_mark, data_digest(run.config))
+    if digest := encoder_digest(run.config):
+        write_text(run.encoder_mark, digest)
     (run.folder / OUTPUT).unlink(missing_ok=True)
     print(f"started {run.title} ({state}), see {run.folder / OUTPUT}", flush=True)
     job = _Job(run, slot, launcher.stages(run), whole=state == "new")

@@ -1,6 +1,9 @@
-"""Whether data sets that were moved are still the same."""
+"""Whether data sets that were moved, and the file an encoder comes from, are still the same."""
 
 from __future__ import annotations
+
+import functools
+from pathlib import Path
 
 from samsod.config import Config
 from samsod.data.sources.catalog import look_up, pairs_id
@@ -23,3 +26,19 @@ def data_digest(config: Config) -> str:
         except UserError:
             return ""
     return _known[key]
+
+
+def encoder_digest(config: Config) -> str:
+    """The SHA-256 of the file that encoder and decoder start from; empty when there is none."""
+    path = Path(config.model.base)
+    if not config.model.base or not path.exists():
+        return ""
+    return _digest(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@functools.cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    """Of a file of many rows, read once as long as it is not written anew."""
+    from samsod.utils.weights_folder import weights_digest  # brings PyTorch along, and faults in a plan need none
+
+    return weights_digest(path)

@@ -9,7 +9,7 @@ import pytest
 
 from samsod.config import to_yaml
 from samsod.experiments.plan import Run, find_table, leave_out_missing, plan_runs, read_table
-from samsod.experiments.same_data import _known, data_digest
+from samsod.experiments.same_data import _known, data_digest, encoder_digest
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 from tests.places import ROOT
@@ -84,6 +84,28 @@ def test_another_data_root_is_another_run_unless_the_data_moved(
     run.data_mark.unlink()
     with pytest.raises(UserError, match=r"data\.root was"):
         planned(copy)
+
+
+def test_of_the_encoders_file_what_it_holds_counts(plan: Plan, tmp_path: Path) -> None:
+    encoder, copy = tmp_path / "one.pt", tmp_path / "copy.pt"
+    encoder.write_bytes(b"trained")
+
+    def planned(path: Path) -> Run:
+        return plan(f"model.encoder_from={path}")[0]
+
+    run = planned(encoder)
+    leave(run, "config.yaml", "finished.yaml", "test/results.json")
+    run.encoder_mark.write_text(encoder_digest(run.config))
+    shutil.copy(encoder, copy)
+    assert planned(encoder).finished() and planned(copy).finished()
+    copy.write_bytes(b"trained otherwise")
+    with pytest.raises(UserError, match=rf"plain/seed0: .*model\.encoder_from was {encoder}, now {copy}"):
+        planned(copy)
+    encoder.write_bytes(b"trained anew")
+    with pytest.raises(UserError, match=r"plain/seed0: .*one\.pt was written anew\); choose another --output"):
+        planned(encoder)
+    encoder.unlink()  # nothing to make, so nothing to load
+    assert planned(encoder).finished()
 
 
 def test_a_folder_of_another_run_is_refused(plan: Plan) -> None:
