@@ -23,7 +23,7 @@ def figure_lines(figures: Mapping[str, Any]) -> str:
         *_rows(f"forward, 1 pair, {figures['precision']}", figures[FORWARD]),
     ]
     if step := figures.get(STEP):
-        rows += _rows(f"step, {step['images']} pairs on {figures['ranks']} ranks", step)
+        rows += _rows(f"step, {_many(step['images'], 'pair')} on {_many(figures['ranks'], 'rank')}", step)
         rows += [_milliseconds(f"  {name}", step["parts"][name]) for name in sorted(step["parts"], key=_place)]
         rows.append(_row("  surgery: share of the step (%)", step["surgery_share"], 100))
         rows.append(_row("images/s in training", step["images_per_second"]))
@@ -62,6 +62,10 @@ def _milliseconds(label: str, spread: Mapping[str, float]) -> list[str]:
 def _row(label: str, spread: Mapping[str, float], factor: float = 1.0) -> list[str]:
     median, low, high = (_digits(spread[key] * factor) for key in ("median", "low", "high"))
     return [label, median, f"{low} to {high}", str(spread["runs"])]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _digits(value: float) -> str:

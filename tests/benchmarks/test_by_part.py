@@ -85,7 +85,7 @@ def test_figures_and_lines_of_given_times(config: Config, given_times: list[str]
     order = ["wait for data (ms)", "forward (ms)", "losses (ms)", "backward of fusion (ms)", "backward of rgb (ms)"]
     order += ["backward of thermal (ms)", "reduce (ms)", "Gram (ms)", "weights (ms)", "merge (ms)", "optimizer (ms)"]
     assert [start for start in starts if start in order] == order
-    (line,) = [line.split() for line in made.lines.splitlines() if line.startswith("step, 2 pairs on 1 ranks (ms)")]
+    (line,) = [line.split() for line in made.lines.splitlines() if line.startswith("step, 2 pairs on 1 rank (ms)")]
     assert line[-5:] == ["8000", "8000", "to", "8000", "2"]
 
 
