@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,14 @@ torch.set_num_threads(1)  # two of them wait for each other ten times as long as
 SIZE = 64
 RGBT = ("rgb", "thermal")
 Save = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back() -> Iterator[None]:
+    """After every file of tests: glibc keeps freed memory until it is asked."""
+    yield
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture

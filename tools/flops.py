@@ -7,17 +7,17 @@ from samsod.utils.errors import run_main
 
 
 def main() -> None:
-    """Builds the model with random weights, counts and prints."""
+    """Builds the model without weights, counts and prints."""
     parser = config_parser("Counts parameters and multiply-adds of one pair, by part, beside the paper's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     config, args = parse_config(parser)
-    from samsod.benchmarks.cost import cost, cost_table
+    from samsod.benchmarks.cost import cost, cost_table, weightless
     from samsod.engine.launch import launch
     from samsod.modeling.samsod import build_model
 
     config.model = config.model.with_base("")  # the figures do not depend on them
     with launch(config):
-        figures = cost(build_model(config.model), config.model.image_size)
+        figures = cost(weightless(build_model(config.model)), config.model.image_size)
         parts = figures.pop("parts")
         print(json.dumps(figures) if args.json else cost_table(figures, parts, config.model))
 

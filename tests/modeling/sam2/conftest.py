@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -13,9 +11,7 @@ from tests.modeling.sam2.official import official
 
 
 @pytest.fixture(autouse=True, scope="module")
-def memory_given_back() -> Iterator[None]:
+def large_models_let_go() -> Iterator[None]:
     yield
     official.cache_clear()
     gc.collect()
-    with suppress(OSError, AttributeError):  # glibc keeps freed memory until it is asked
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
