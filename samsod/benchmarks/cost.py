@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from samsod.config import ModelConfig
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
+
+M = TypeVar("M", bound=SaliencyModel)
 
 PAPER = {
     "tiny": {"params": 32.7e6, "macs": 60.4e9},
@@ -31,7 +33,7 @@ def attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"attention": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])})
 
 
-def weightless(model: SaliencyModel) -> SaliencyModel:
+def weightless(model: M) -> M:
     """The model with every parameter a single zero, shown in its shape: counting needs no gigabyte of weights."""
     for parameter in model.parameters():
         parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)

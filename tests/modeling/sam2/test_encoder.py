@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from samsod.benchmarks.cost import weightless
 from samsod.config import ModelConfig, TrunkConfig
 from samsod.modeling.sam2.encoder import Sam2Encoder
 from samsod.modeling.sam2.specs import SIZES, TrunkSpec, trunk_spec
@@ -18,8 +19,8 @@ from tests.modeling.sam2.official import make_official, official
 
 @pytest.mark.parametrize("size", ["tiny", "small", "base_plus", "large"])
 def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
+    model = weightless(Samsod(ModelConfig(size=size)).eval())  # type: ignore[arg-type]
     theirs = make_official(size).image_encoder.trunk
-    model = Samsod(ModelConfig(size=size)).eval()  # type: ignore[arg-type]
     model.encoder.get_submodule("trunk").load_state_dict(theirs.state_dict(), assign=True)  # no second gigabyte
     images = torch.randn(1, 3, 128, 160)
     with torch.no_grad():
