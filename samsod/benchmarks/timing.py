@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from samsod.utils import distributed
 from samsod.utils.progress import progress
 
 Work = Callable[[], object]
@@ -61,14 +62,15 @@ def in_turns(works: Mapping[str, Work], device: torch.device, rounds: int, secon
         works: What is timed, by name; a first time to warm up is the caller's business.
         device: What the work waits for.
         rounds: Rounds.
-        seconds: No further round starts when so much time has passed.
+        seconds: No further round starts when so much time has passed, on rank 0 if there are several.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     started = time.perf_counter()
     for _ in progress(range(rounds), rounds, "timing in turns"):
         for name, work in works.items():
             times[name].append(seconds_of(work, device))
-        if time.perf_counter() - started > seconds:
+        late = time.perf_counter() - started > seconds
+        if distributed.gather_objects(late)[0]:  # or a rank would wait for others that have stopped
             break
     return times
 

@@ -37,6 +37,13 @@ def test_works_take_turns(clock: list[float]) -> None:
     assert order == ["a", "b", "a", "b"], "a third round would start after the limit"
 
 
+def test_all_ranks_stop_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([False, True])
+    monkeypatch.setattr(timing.distributed, "gather_objects", lambda mine: [next(said), mine])
+    times = in_turns({"a": lambda: None}, CPU, 9, seconds=-1)
+    assert len(times["a"]) == 2, "this rank alone would have stopped after one round"
+
+
 def test_time_belongs_to_the_innermost_part(clock: list[float]) -> None:
     clock.extend([0.0, 1.0, 3.0, 6.0, 10.0, 15.0])
     timeline = Timeline(CPU)
