@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
+from samsod.benchmarks.counts import Operators
 from samsod.config import LossConfig, ModelConfig, RuleConfig
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import Samsod
 from samsod.surgery.hook import GradientHook
-from tests.operators import Operators
 
 VIEWS = (
     *("view", "_unsafe_view", "detach", "alias", "as_strided", "t", "transpose", "permute", "unsqueeze", "squeeze"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from samsod.benchmarks.counts import Operators
 from samsod.config import AdapterConfig
 from samsod.modeling.adapters import (
     DecoupledAdapter,
@@ -12,7 +13,6 @@ from samsod.modeling.adapters import (
     ranks_by_comparison,
     ranks_by_sorting,
 )
-from tests.operators import Operators
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
