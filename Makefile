@@ -30,7 +30,7 @@ demo: install
 
 # Two files of tests at a time: most of their processes use one core.
 test: install
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: install
 	$(PY) -m pytest -m slow

@@ -22,12 +22,27 @@ from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.pictures import write_png
 from samsod.engine.checkpoint import save_checkpoint
 from samsod.modeling.samsod import Samsod
+from tests.places import ROOT
 
-torch.set_num_threads(1)  # two of them wait for each other ten times as long as they work, once others run beside
+# Two threads wait for each other ten times as long as they work, once others run beside.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
 SIZE = 64
 RGBT = ("rgb", "thermal")
 Save = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests, and says which stay in one process when there are several.
+
+    Real commands come first: they take longest, and no process is to be left alone with them at the end. A process
+    takes a file at a time, and those with SAM2's large models one after the other.
+    """
+    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "tools"))
+    for item in items:
+        together = item.path.parent if item.path.parent.name == "sam2" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from sam2.build_sam import build_sam2
 
+SIDE = 512
 OFFICIAL = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
 
@@ -16,7 +17,8 @@ def make_official(size: str, generation: str = "sam2.1", device: str = "cpu") ->
     """sam2's own random model of a size, with the settings of its image predictor."""
     torch.manual_seed(1)
     name = f"configs/{generation}/{generation}_hiera_{OFFICIAL[size]}.yaml"
-    return build_sam2(name, None, device=device, apply_postprocessing=False)
+    size_of_images = [f"++model.image_size={SIDE}"]  # its own 1024 takes a gigabyte more; no weight depends on it
+    return build_sam2(name, None, device=device, apply_postprocessing=False, hydra_overrides_extra=size_of_images)
 
 
 official = functools.lru_cache(2)(make_official)

@@ -13,7 +13,7 @@ from samsod.config import ModelConfig
 from samsod.modeling.sam2.weights import KEYS, meta_state
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
-from tests.modeling.sam2.official import official, official_file
+from tests.modeling.sam2.official import SIDE, official, official_file
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def pair(model: Samsod, images: Tensor) -> dict[str, Tensor]:
 def test_official_weights_reproduce_sam2s_features_and_mask(folder: Path, generation: str) -> None:
     model = loaded(official_file("tiny", folder, generation))
     theirs = official("tiny", generation)
-    images = torch.randn(1, 3, 1024, 1024)
+    images = torch.randn(1, 3, SIDE, SIDE)
     with torch.no_grad():
         logits = model.decode(model.encode(images, "rgb"))
         expected = sam2_mask(theirs, images)
