@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from samsod.benchmarks.counts import tensors_in
 from tests.places import ROOT
 
 DEVICE = torch.device("meta")
@@ -174,7 +175,7 @@ class _Operators(TorchDispatchMode):
                 made = func.decompose(*args, **kwargs)
             if made is not NotImplemented:
                 return made
-        tensors = list(_tensors((args, kwargs)))
+        tensors = list(tensors_in((args, kwargs)))
         there = [tensor for tensor in tensors if tensor.device == DEVICE]
         target = torch.device(kwargs["device"]) if kwargs.get("device") else None
         if func is aten.copy_.default and args[0].device != args[1].device:
@@ -229,7 +230,7 @@ class _Operators(TorchDispatchMode):
 def _reads(func: Any, args: Any) -> bool:
     """Whether an operator's result must be known by the host: a value, or a size that depends on values."""
     if func in (aten.index.Tensor, aten.index_put_.default, aten.index_put.default):
-        return any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1]))
+        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1]))
     return torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
 
 
@@ -259,16 +260,6 @@ def _device_tensor(value: Tensor, owner: Tensor | None = None) -> Tensor:
 def _part_of(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
     part = torch.empty(0, dtype=like.dtype, device=storage.device)
     return part.set_(storage, like.storage_offset(), like.size(), like.stride())
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (list, tuple)):
-        for item in tree:
-            yield from _tensors(item)
-    elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
 
 
 def _mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -53,7 +53,7 @@ class Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace == "c10d":
             self.collectives += 1
-            self.collective_bytes += sum(tensor.nbytes for tensor in _tensors(args[:1]))
+            self.collective_bytes += sum(tensor.nbytes for tensor in tensors_in(args[:1]))
         else:
             self.names[func.overloadpacket.__name__] += 1
             self.views += func.is_view
@@ -93,9 +93,12 @@ _ATTENTION_ON_CPU = {
 }
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """The tensors in nested lists, tuples and mappings."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, (list, tuple)):
         for item in tree:
-            yield from _tensors(item)
+            yield from tensors_in(item)
+    elif isinstance(tree, dict):
+        yield from tensors_in(list(tree.values()))

@@ -16,10 +16,11 @@ from samsod.config.schema import TestConfig
 from samsod.evaluation.metrics.choice import chosen_metrics, further_metric
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.registry import METRICS
+from tests.pages import fenced
 from tests.places import ROOT
 
 TEXT = (ROOT / "docs" / "eval_maps.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+COMMANDS = fenced(TEXT, "sh")
 OTHERS = ("--record-xlsx", "--record-txt", "--include-methods", "--exclude-datasets")
 """PySODEvalToolkit's options."""
 GOLDEN = ROOT / "tests" / "evaluation" / "maps" / "golden_maps"
@@ -63,7 +64,7 @@ def test_a_command_runs_as_written(
 def test_a_metric_of_ones_own_is_computed_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     for kept in ("_entries", "_places"):
         monkeypatch.setattr(METRICS, kept, dict(getattr(METRICS, kept)))
-    (source,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    (source,) = fenced(TEXT, "python")
     exec(compile(source, "my_area.py", "exec"), {})
     truth = np.eye(8, dtype=bool)
     metrics = SaliencyMetrics(weighted_f=False, further=chosen_metrics(["area"]))

@@ -14,6 +14,7 @@ import torch
 from samsod.config import load_config
 from samsod.data.sources.families import FAMILIES, Family, add_family
 from tests.conftest import write_pairs
+from tests.pages import fenced
 from tests.places import ROOT
 from tests.training import run
 
@@ -21,10 +22,6 @@ TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 SECTIONS = {section.split("\n", 1)[0]: section for section in TEXT.split("\n## ")[1:]}
 SMALL = ["model.trunk={}", "model.decoder_width=32", "model.image_size=64", "train.batch_size=4", "train.steps=2"]
 SMALL += ["data.workers=0", "data.holdout=0", "engine.device=cpu", "train.log_every=1", "output=run"]
-
-
-def fenced(section: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
