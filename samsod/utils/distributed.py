@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -81,6 +82,13 @@ def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterat
         # nobody, and without it its threads run on while the process ends, which aborts it now and then.
         if dist.is_initialized() and (ended_well or device.type != "cuda"):
             dist.destroy_process_group()
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens at, for a group that is not torchrun's."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def _fresh_store() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from samsod.benchmarks.gpu_check.finding import FAILED, Finding
+from samsod.benchmarks.gpu_check.finding import Finding
 from samsod.engine.checkpoint import versions
 from samsod.utils.files import write_text
 from samsod.utils.machine import cores, device_name
@@ -66,11 +66,6 @@ def verdict(findings: Sequence[Finding]) -> str:
     """How many checks there were, by result."""
     results = [finding.result for finding in findings]
     return ", ".join(f"{results.count(result)} {result}" for result in dict.fromkeys(results)) or "none yet"
-
-
-def failed(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that failed."""
-    return [finding for finding in findings if finding.result == FAILED]
 
 
 def _markdown(about: Mapping[str, Any], findings: Sequence[Finding], tables: Mapping[str, Any], done: bool) -> str:

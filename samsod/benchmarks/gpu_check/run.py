@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from samsod.benchmarks.gpu_check.finding import FAILED, PASSED, Finding, Subject
+from samsod.benchmarks.gpu_check.finding import Finding, Subject
 from samsod.benchmarks.gpu_check.numbers import precisions, scores
 from samsod.benchmarks.gpu_check.page import machine, write_page
 from samsod.benchmarks.gpu_check.ranks import ranks
@@ -74,7 +74,7 @@ def _found(name: str, check: Iterator[Finding]) -> list[Finding]:
     try:
         findings.extend(check)
     except Exception as error:
-        findings.append(Finding(name, FAILED, f"{type(error).__name__}: {_last_line(error)}"))
+        findings.append(Finding(name, "failed", f"{type(error).__name__}: {_last_line(error)}"))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     for finding in findings:
@@ -100,4 +100,4 @@ def _benchmark(
         "lines": "\n\n".join(report.lines for report in reports),
     }
     step = tables[title]["figures"]["step"]
-    yield Finding(title, PASSED, f"{step['images_per_second']['median']:.3g} images/s in training")
+    yield Finding(title, "passed", f"{step['images_per_second']['median']:.3g} images/s in training")
