@@ -58,11 +58,8 @@ def pick_device(wanted: str) -> torch.device:
 def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterator[None]:
     """Joins torchrun's process group while the block runs, if there is one to join.
 
-    GPUs' tensors go by NCCL; the CPU's, and so objects too, by gloo.
-
-    Args:
-        device: This rank's device.
-        timeout_minutes: How long a rank waits for the others before it gives up.
+    GPUs' tensors go by NCCL; the CPU's, and so objects too, by gloo. A rank that has waited for the others as long as
+    the timeout gives up.
     """
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
