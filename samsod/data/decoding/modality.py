@@ -71,9 +71,7 @@ def to_8_bits(image: npt.NDArray[Any], config: ModalityConfig, called: str) -> B
 def _cut(called: str, image: npt.NDArray[Any]) -> Bytes:
     """The upper 8 bits of 16."""
     if image.dtype != np.uint16:
-        raise UserError(
-            f"{called}: holds {image.dtype} values; cut to 8 bits can be only 16 (see scale of its modality)"
-        )
+        raise UserError(f"{called}: holds {image.dtype} values; only 16 bits are cut to 8 (see its modality's scale)")
     return as_bytes(image >> 8)
 
 
@@ -102,10 +100,7 @@ def _bounds(called: str, image: npt.NDArray[Any], missing: Mask | None, config: 
         return config.range[0], config.range[1]
     if image.dtype == np.uint16:
         return 0.0, 65535.0
-    raise UserError(
-        f"{called}: holds {image.dtype} values, and the scale of its modality is fixed: "
-        "say in its range which of them become 0 and 255"
-    )
+    raise UserError(f"{called}: holds {image.dtype} values, and scale is fixed: say in range which become 0 and 255")
 
 
 def _stretched(image: npt.NDArray[Any], missing: Mask | None, low: float, high: float) -> Bytes:

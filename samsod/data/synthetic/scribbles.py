@@ -21,7 +21,7 @@ from samsod.data.pictures import write_png
 from samsod.data.sources.catalog import Pair, look_up
 from samsod.data.sources.folders import images_by_stem
 from samsod.data.synthetic.strokes import Stroke, region_strokes
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, collected
 from samsod.utils.files import check_writable, temporary_folder
 
 FOREGROUND, LABELLED = "foreground", "labelled"
@@ -145,14 +145,11 @@ def _write(masks: Iterable[Path], folders: Sequence[Path], seed: int, width: int
     for folder in folders:
         folder.mkdir()
     for path in masks:
-        try:
+        with collected(faults):
             scribbles = scribble_file(path, seed, width)
-        except UserError as error:
-            faults += error.args
-            continue
-        shares.append([strokes.mean() for strokes in scribbles])
-        for folder, strokes in zip(folders, scribbles, strict=True):
-            write_png(folder / f"{path.stem}.png", strokes.astype(np.uint8) * np.uint8(255))
+            shares.append([strokes.mean() for strokes in scribbles])
+            for folder, strokes in zip(folders, scribbles, strict=True):
+                write_png(folder / f"{path.stem}.png", strokes.astype(np.uint8) * np.uint8(255))
     if faults:
         raise UserError(*faults)
     foreground, labelled = np.mean(shares, axis=0).tolist()
