@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from samsod.data.pictures import data_uri, encoded, shrunk
-from samsod.drawing.style import COLUMN, THEMES, Theme, drawing, figure_bytes
+from samsod.drawing.style import COLUMN, PANEL_HEIGHT, THEMES, Theme, drawing, figure_bytes
 
 THUMBNAIL = 240
 """Width of an embedded image in pixels."""
@@ -111,18 +111,17 @@ def preformatted(text: str) -> Markup:
     return Markup('<pre tabindex="0">{}</pre>').format(text)
 
 
-def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption: str) -> Markup:
+def figure(draw: Callable[[Any, Theme], None], alt: str, caption: str) -> Markup:
     """A figure one column wide, drawn for light and for dark pages.
 
     Args:
         draw: Draws on matplotlib's axes with a theme.
-        height: In inches.
         alt: What a reader who cannot see it should know.
         caption: Below it.
     """
     pictures = {}
     for name, theme in THEMES.items():
-        with drawing(COLUMN, height, theme) as canvas:
+        with drawing(COLUMN, PANEL_HEIGHT, theme) as canvas:
             draw(canvas.subplots(), theme)
             pictures[name] = data_uri(figure_bytes(canvas, "svg"), ".svg")
     return Markup(

@@ -58,13 +58,7 @@ class Mosaic:
 
 
 def draw_mosaics(mosaics: Sequence[Mosaic], path: Path, theme: Theme, width: float) -> None:
-    """Draws mosaics one below the other, their columns equally wide.
-
-    Args:
-        mosaics: What to draw.
-        path: The picture.
-        theme: Its colours.
-        width: In inches.
+    """Draws mosaics one below the other, their columns equally wide, into a picture of a width in inches.
 
     Raises:
         UserError: The picture would be too high, or cannot be written.
@@ -74,10 +68,7 @@ def draw_mosaics(mosaics: Sequence[Mosaic], path: Path, theme: Theme, width: flo
     plans = [_Plan(mosaic, side) for mosaic in mosaics]
     height = sum(plan.height for plan in plans) + 2 * EDGE + 2 * GAP * (len(plans) - 1)
     if height > HIGHEST:
-        raise UserError(
-            f"the picture would be {height:.0f} inches high, and at most {HIGHEST} can be drawn: take fewer images, "
-            "or a smaller width"
-        )
+        raise UserError(f"a picture {height:.0f} inches high (at most {HIGHEST}): take fewer images or a smaller width")
     with drawing(width, height, theme, layout=None) as figure:
         pen = _Pen(figure, width, height, theme)
         top = EDGE
