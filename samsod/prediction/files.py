@@ -136,7 +136,7 @@ def _read(predictor: Predictor, item: Item) -> Scene:
     try:
         return predictor.read(item.images)
     except UserError as error:
-        if item.are_files:
+        if all(isinstance(image, Path) for image in item.images.values()):  # their names are said
             raise
         raise UserError(*(f"{item.called}: {fault}" for fault in error.args)) from None
 

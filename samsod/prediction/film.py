@@ -16,7 +16,7 @@ from samsod.prediction.items import Item
 from samsod.prediction.predictor import Predictor
 from samsod.prediction.scene_pictures import OVERLAYS, PICTURES, SIDE_BY_SIDE, read_look
 from samsod.prediction.scenes import find_items
-from samsod.prediction.videos import USUAL_RATE, check_video, write_video
+from samsod.prediction.videos import USUAL_RATE, write_video
 from samsod.utils.files import locked
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads, taken_ahead
@@ -35,10 +35,6 @@ class Film(NamedTuple):
     shows: str = OVERLAYS
     rate: float | None = None
 
-    def check(self) -> None:
-        """Refuses, before any work is done, what could not be written; see `check_video`."""
-        check_video(self.path)
-
 
 def write_film(
     film: Film, predictor: Predictor, sources: Mapping[str, str], folder: PredictionFolder, threads: int = 2
@@ -46,14 +42,7 @@ def write_film(
     """Makes the video from the start, of all scenes whose maps are there; what was left out is not in it.
 
     The scenes are read again, drawn by threads, and encoded in their order; pictures of another size than the first
-    are fitted into it.
-
-    Args:
-        film: The video.
-        predictor: What the maps were made with: how images are read.
-        sources: As `predict_files` had them.
-        folder: Where the maps are.
-        threads: As of `predict_files`.
+    are fitted into it. The arguments are those that `predict_files` had.
 
     Returns:
         How many frames it has.

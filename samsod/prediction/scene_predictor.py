@@ -156,9 +156,7 @@ class ScenePredictor(ABC):
             values = values[..., 0]
         if values.dtype.kind not in "uif" or not values.size or values.shape[2:] not in ((), (3,)) or values.ndim < 2:
             found = f"{values.dtype} of the shape {list(values.shape)}"
-            raise UserError(
-                f"the {name} image: expected a path or numbers of the shape [H,W] or [H,W,3], found {found}"
-            )
+            raise UserError(f"the {name} image: expected a path or numbers of shape [H,W] or [H,W,3], found {found}")
         if values.dtype.kind == "f" and self._settings[name].scale == "cut":  # a photograph
             if not (values.min() >= 0 and values.max() <= 1):
                 raise UserError(f"the {name} image: expected 8 or 16 bits, or floating point in 0-1")

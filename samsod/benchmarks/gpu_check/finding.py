@@ -18,13 +18,7 @@ from samsod.utils.precision import set_tf32
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the page.
-
-    Attributes:
-        check: What was compared.
-        figure: What came out, or why nothing did.
-        limit: What it may be at most.
-    """
+    """One line of the page: what was compared, what came out of it or why nothing did, and what it may be at most."""
 
     check: str
     result: Literal["passed", "failed", "skipped"]

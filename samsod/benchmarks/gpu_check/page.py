@@ -42,15 +42,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 def write_page(
     folder: Path, about: Mapping[str, Any], findings: Sequence[Finding], tables: Mapping[str, Any], done: bool
 ) -> None:
-    """Writes both files, whole or not at all.
-
-    Args:
-        folder: Where.
-        about: The machine.
-        findings: What the checks found.
-        tables: By title, what was measured: `figures` and `lines`.
-        done: Whether all checks have been made.
-    """
+    """Writes both files, each whole or not at all; `tables` holds by title what was measured: `figures` and `lines`."""
     figures = {title: table["figures"] for title, table in tables.items()}
     content = {
         "finished": done,

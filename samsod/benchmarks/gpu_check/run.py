@@ -36,14 +36,7 @@ def small_config() -> Config:
 def check_device(
     configs: Sequence[Config], device: torch.device, output: Path, rounds: int, precisions: Sequence[str]
 ) -> list[Finding]:
-    """Checks the first config's model, then times all of them, and writes the page.
-
-    Args:
-        configs: The configs, by the names of their output folders.
-        device: The device.
-        output: Folder of the page, which is there.
-        rounds: Rounds of the benchmark.
-        precisions: What it is made in.
+    """Checks the first config's model, then times all in each precision; the page goes into `output`, which is there.
 
     Returns:
         What was found; a check that raised an error counts as failed, and the others are made all the same.
