@@ -51,7 +51,7 @@ class PredictionFolder:
         check_writable(self.path)
         wanted = {**settings, **({} if self.threshold is None else {"masks": self.threshold})}
         record = self.path / RECORD
-        recorded = read_json(record, "that of a prediction, or another output") if record.exists() else {}
+        recorded = read_json(record, "that of a prediction; choose another output") if record.exists() else {}
         if not recorded and any(folder.is_dir() and any(folder.iterdir()) for folder in self._folders):
             raise UserError(f"{self.path}: holds files that no prediction wrote; choose another output")
         for key, value in recorded.items():
