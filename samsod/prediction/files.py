@@ -144,24 +144,15 @@ def _read(predictor: Predictor, item: Item) -> Scene:
 def _predict(
     predictor: Predictor, scenes: Iterable[tuple[Item, Scene | UserError]], left_out: list[str]
 ) -> Generator[_Predicted, None, None]:
-    batch: list[tuple[Item, Scene]] = []
-    for item, scene in scenes:
-        if isinstance(scene, UserError):
-            left_out += scene.args
-            continue
-        if batch and list(batch[0][1].images) != list(scene.images):
-            yield from _infer(predictor, batch)
-            batch = []
-        batch.append((item, scene))
-        if len(batch) >= predictor.batch_size:
-            yield from _infer(predictor, batch)
-            batch = []
-    if batch:
-        yield from _infer(predictor, batch)
+    def usable() -> Iterator[tuple[Item, Scene]]:
+        for item, scene in scenes:
+            if isinstance(scene, UserError):
+                left_out.extend(scene.args)
+            else:
+                yield item, scene
 
-
-def _infer(predictor: Predictor, batch: list[tuple[Item, Scene]]) -> Iterator[_Predicted]:
-    logits = predictor.infer([scene for _, scene in batch])
-    for (item, scene), maps in zip(batch, logits, strict=True):
-        check_finite(maps, item.called)
-        yield _Predicted(item, maps, scene.shape)
+    for batch in predictor.batches(usable(), lambda pair: pair[1]):
+        logits = predictor.infer([scene for _, scene in batch])
+        for (item, scene), maps in zip(batch, logits, strict=True):
+            check_finite(maps, item.called)
+            yield _Predicted(item, maps, scene.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +76,13 @@ def _cut(called: str, image: npt.NDArray[Any]) -> Bytes:
 
 def _missing(image: npt.NDArray[Any], value: float | None) -> Mask | None:
     """Where there is no reading, H×W; None when there is one everywhere."""
-    absent = []
-    if image.dtype.kind == "f":
-        absent.append(_pixels(~np.isfinite(image), np.any))
+    if value is None and image.dtype.kind != "f":
+        return None
+    channels = image.reshape(*image.shape[:2], -1)
+    missing: Mask = ~np.isfinite(channels).all(axis=2)
     if value is not None:
-        absent.append(_pixels(image == value, np.all))
-    missing: Mask = np.logical_or.reduce(absent) if absent else np.zeros((), np.bool_)
+        missing |= (channels == value).all(axis=2)
     return missing if missing.any() else None
-
-
-def _pixels(of_values: Mask, over_channels: Callable[..., Any]) -> Mask:
-    pixels: Mask = of_values if of_values.ndim == 2 else over_channels(of_values, axis=2)
-    return pixels
 
 
 def _bounds(called: str, image: npt.NDArray[Any], missing: Mask | None, config: ModalityConfig) -> tuple[float, float]:
