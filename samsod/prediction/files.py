@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from samsod.utils.errors import UserError, shown
 from samsod.utils.files import check_writable, expanded, locked
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads, taken_ahead
+from samsod.utils.threads import Stages, in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest
 
 
@@ -117,15 +117,11 @@ def predict_share(
 
     total = sum(is_wanted(index, stem) for index, stem in enumerate(items.stems()))
     there = 0
-    with ExitStack() as open_generators:
-
-        def opened(generator: Generator) -> Generator:
-            return open_generators.enter_context(closing(generator))
-
-        waiting = opened(taken_ahead(items.read(is_wanted), threads, "decoding"))
-        scenes_read = opened(in_threads(read, waiting, threads, "reading"))
-        predicted = opened(_predict(predictor, scenes_read, left_out))
-        written = opened(in_threads(write, predicted, threads, "writing"))
+    with Stages() as stages:
+        waiting = stages.add(taken_ahead(items.read(is_wanted), threads, "decoding"))
+        scenes_read = stages.add(in_threads(read, waiting, threads, "reading"))
+        predicted = stages.add(_predict(predictor, scenes_read, left_out))
+        written = stages.add(in_threads(write, predicted, threads, "writing"))
         count = sum(1 for _ in progress(written, total, "predicting"))
     return Summary(count, there, left_out)
 

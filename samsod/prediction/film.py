@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from samsod.prediction.scenes import find_items
 from samsod.prediction.videos import USUAL_RATE, write_video
 from samsod.utils.files import locked
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads, taken_ahead
+from samsod.utils.threads import Stages, in_threads, taken_ahead
 
 
 class Film(NamedTuple):
@@ -59,14 +58,10 @@ def write_film(
         return PICTURES[film.shows](look, np.divide(folder.read_map(item.stem), 255, dtype=np.float32))
 
     total = sum(map(folder.has_map, items.stems()))
-    with locked(folder.path), ExitStack() as open_generators:
-
-        def opened(generator: Generator) -> Generator:
-            return open_generators.enter_context(closing(generator))
-
-        there = opened(taken_ahead(items.read(lambda _, stem: folder.has_map(stem)), threads, "decoding"))
-        drawn = opened(in_threads(draw, (item for item in there if not item.faults), threads, "drawing"))
-        shown = opened(_of_one_size(progress(drawn, total, "filming")))
+    with locked(folder.path), Stages() as stages:
+        there = stages.add(taken_ahead(items.read(lambda _, stem: folder.has_map(stem)), threads, "decoding"))
+        drawn = stages.add(in_threads(draw, (item for item in there if not item.faults), threads, "drawing"))
+        shown = stages.add(_of_one_size(progress(drawn, total, "filming")))
         return write_video(film.path, shown, film.rate or items.rate or USUAL_RATE)
 
 

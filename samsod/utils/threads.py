@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import repeat
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Stages(ExitStack):
+    """Generators that take from each other; all are closed when the block ends, however it ends."""
+
+    def add(self, stage: Generator[Item, None, None]) -> Generator[Item, None, None]:
+        """One more, which is given back."""
+        return self.enter_context(closing(stage))
 
 
 def in_threads(
