@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import multiprocessing
+
+from samsod.utils.distributed import free_port, process_group
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
@@ -21,13 +22,6 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(_run, (function, world_size, free_port(), folder, args), nprocs=world_size)
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
-
-
-def free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -48,7 +42,5 @@ def _run(
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=port,
     )
-    from samsod.utils.distributed import process_group
-
     with process_group(torch.device("cpu")):
         torch.save(function(*args), Path(folder) / f"{rank}.pt")

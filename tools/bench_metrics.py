@@ -10,16 +10,13 @@ from samsod.utils.errors import run_main
 def main() -> None:
     """Measures on generated maps of 640x480 and, when given, on maps in folders."""
     parser = OneLineParser(description="CPU time of the metrics on one core, and how far they are from PySODMetrics.")
-    parser.add_argument(
-        "--reference", metavar="PYTHON", type=Path, help="interpreter of an environment that has PySODMetrics"
-    )
-    parser.add_argument("--pred", metavar="DIR", type=Path, help="also measure on these saliency maps")
-    parser.add_argument("--gt", metavar="DIR", type=Path, help="their masks")
-    parser.add_argument("--count", type=int, default=12, help="how many maps of each kind (default: 12)")
-    parser.add_argument("--rounds", type=int, default=7, help="how often to measure; the median counts (default: 7)")
-    parser.add_argument(
-        "--metrics", type=names, default=[], metavar="NAME,...", help="also measure these further metrics; all: each"
-    )
+    add = parser.add_argument
+    add("--reference", metavar="PYTHON", type=Path, help="interpreter of an environment that has PySODMetrics")
+    add("--pred", metavar="DIR", type=Path, help="also measure on these saliency maps")
+    add("--gt", metavar="DIR", type=Path, help="their masks")
+    add("--count", type=int, default=12, help="how many maps of each kind (default: 12)")
+    add("--rounds", type=int, default=7, help="how often to measure; the median counts (default: 7)")
+    add("--metrics", type=names, default=[], metavar="NAME,...", help="also measure these further metrics; all: each")
     args = parser.parse_args()
     if (args.pred is None) != (args.gt is None):
         parser.error("--pred and --gt go together")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, natural, positive
+from samsod.config.command_line import OneLineParser, add_predictor, natural, positive
 from samsod.utils.errors import UserError, run_main
 
 LOCAL = "127.0.0.1"
@@ -14,17 +14,11 @@ def parser() -> OneLineParser:
     """The options."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
     add = made.add_argument
-    add("--checkpoint", required=True, metavar="FILE", help="of tools/train_net.py, or a shared folder")
-    add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
+    add_predictor(made)
     add("--examples", metavar="DIR", type=Path, help="offer pairs of this folder: one with RGB, T, ... in it")
-    add("--allow-missing", action="store_true", help="predict from the modalities that are given")
-    add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
     add("--host", default=LOCAL, help=f"where it listens ({LOCAL}: for this machine only)")
     add("--port", type=natural, default=8000, metavar="N", help="the port (8000); 0: any that is free")
     add("--limit", type=positive, default=32, metavar="MIB", help="how large an image may be (32)")
-    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
-    add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
-    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     return made
 
 

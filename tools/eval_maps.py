@@ -21,7 +21,6 @@ def main() -> None:
         video_scores,
     )
     from samsod.evaluation.maps.naming import named_files
-    from samsod.evaluation.maps.outputs import Outputs
     from samsod.evaluation.maps.paired import check_pair, paired_differences, paired_table
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
@@ -29,7 +28,7 @@ def main() -> None:
 
     further = chosen_metrics(args.metrics, "--metrics")
     columns = chosen_columns(args.columns, further) if args.columns else None
-    outputs = Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
+    outputs = maps.Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
     methods, truths = named_files("--pred", args.pred), named_files("--gt", args.gt)
     reported = named_rows(args.reported, list(truths))
     if args.paired:

@@ -24,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     configs = [load_config(path) for path in args.config or []]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: with it cuBLAS repeats its bits
-    from samsod.benchmarks.gpu_check.page import MARKDOWN, failed, verdict
+    from samsod.benchmarks.gpu_check.page import MARKDOWN, verdict
     from samsod.benchmarks.gpu_check.run import check_device, small_config
     from samsod.utils.distributed import pick_device
     from samsod.utils.files import check_writable
@@ -41,7 +41,7 @@ def main() -> None:
     precisions = ("fp32", "bf16", "fp16") if on_gpu else ("fp32",)
     findings = check_device(configs, device, args.output, args.runs or (20 if on_gpu else 3), precisions)
     print(f"{verdict(findings)}; see {args.output / MARKDOWN}")
-    if bad := failed(findings):
+    if bad := [finding for finding in findings if finding.result == "failed"]:
         raise Failure(f"{len(bad)} of {len(findings)} checks failed, the first: {bad[0].check}: {bad[0].figure}")
 
 

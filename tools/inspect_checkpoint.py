@@ -15,17 +15,14 @@ def main() -> None:
         description="Prints what a checkpoint is: model, modalities, preprocessing, data sets, best score, versions, "
         "and the file its encoder comes from; or writes it as the Hugging Face Hub has it. No code in the file is run."
     )
-    parser.add_argument(
-        "checkpoint", metavar="FILE", help="a checkpoint of tools/train_net.py, or a folder of --export"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    parser.add_argument("--export", metavar="DIR", type=Path, help="write config.json, model.safetensors and README.md")
-    parser.add_argument("--with-encoder", action="store_true", help="export an encoder that the file does not hold too")
-    parser.add_argument("--weights", default="", metavar="FILE", help="the encoder's, if not where it was in training")
-    parser.add_argument("--tested", default="", metavar="DIR", help="put scores in the README.md, of tools/test_net.py")
-    parser.add_argument(
-        "--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own"
-    )
+    add = parser.add_argument
+    add("checkpoint", metavar="FILE", help="a checkpoint of tools/train_net.py, or a folder of --export")
+    add("--json", action="store_true", help="print one JSON object instead")
+    add("--export", metavar="DIR", type=Path, help="write config.json, model.safetensors and README.md")
+    add("--with-encoder", action="store_true", help="export an encoder that the file does not hold too")
+    add("--weights", default="", metavar="FILE", help="the encoder's, if not where it was in training")
+    add("--tested", default="", metavar="DIR", help="put scores in the README.md, of tools/test_net.py")
+    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     args = parser.parse_args()
     if args.export is None and (args.with_encoder or args.tested):
         parser.error("--with-encoder and --tested are for --export")

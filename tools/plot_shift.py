@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     config, args = parse_config(parser)
     from samsod.data.selection import scored_sets
-    from samsod.drawing.shift_curves import draw_shift_curves
+    from samsod.drawing.runs import draw_panels, shift_panels
     from samsod.drawing.style import THEMES, check_picture
     from samsod.engine.checkpoint import load_checkpoint
     from samsod.engine.launch import launch
@@ -43,7 +43,7 @@ def main() -> None:
             heading = ["set", "map", *(f"{args.metric} at {distance}" for distance in args.pixels)]
             lines = [(name, kind, values) for name, maps in scores.items() for kind, values in maps.items()]
             print(text_table(heading, [[*names, *(f"{value:.3f}" for value in values)] for *names, values in lines], 2))
-            draw_shift_curves(scores, args.pixels, args.metric, args.output, THEMES[args.theme])
+            draw_panels(shift_panels(scores, args.pixels, args.metric), args.output, THEMES[args.theme])
             print(f"drawn: {args.output}")
 
 

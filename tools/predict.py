@@ -1,9 +1,10 @@
 """Predicts images or videos without masks: `python tools/predict.py --checkpoint K --rgb DIR ... --output DIR`."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, named_options, natural, positive, positive_number
+from samsod.config.command_line import OneLineParser, add_predictor, named_options, natural, positive, positive_number
 from samsod.utils.errors import UserError, run_main
 from samsod.utils.files import expanded
 
@@ -16,23 +17,17 @@ def parser() -> OneLineParser:
     """The options that do not depend on the checkpoint."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".", epilog=WHERE, allow_abbrev=False)
     add = made.add_argument
-    add("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
+    add_predictor(made)
     add("--output", required=True, metavar="DIR", type=Path, help="maps go to DIR/maps/STEM.png")
-    add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
     add("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
     add("--overlays", action="store_true", help="also the maps laid in red over the images")
     add("--side-by-side", action="store_true", help="also pictures of each modality, the map and the overlay in a row")
     add("--video", metavar="FILE", help="also a video, .mp4, .avi, .mkv or .webm, made when all maps are there")
     add("--video-of", choices=["overlays", "side-by-side"], help="what it shows (overlays)")
     add("--fps", type=positive_number, metavar="N", help="its frames a second; else those of the first video, or 25")
-    add("--allow-missing", action="store_true", help="predict from the modalities an image has")
-    add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
     add("--skip-bad", action="store_true", help="leave out files that cannot be used; DIR/left_out.txt")
-    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
-    add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
     add("--batch-size", type=positive, metavar="N", help="images at once; else as in the training's tests")
     add("--threads", type=natural, default=2, metavar="N", help="so many read and so many write (2)")
-    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     return made
 
 
@@ -47,11 +42,12 @@ def main() -> None:
     from samsod.prediction.folder import LEFT_OUT, PredictionFolder
     from samsod.prediction.predictor import Predictor
     from samsod.prediction.scene_pictures import OVERLAYS, SIDE_BY_SIDE
+    from samsod.prediction.videos import check_video
     from samsod.utils import distributed
 
     film = Film(expanded(args.video), (args.video_of or OVERLAYS).replace("-", "_"), args.fps) if args.video else None
     if film:
-        film.check()
+        check_video(film.path)
     elif args.video_of or args.fps:
         raise UserError("--video-of and --fps say what a video is like: add --video FILE")
     pictures = [OVERLAYS] * args.overlays + [SIDE_BY_SIDE] * args.side_by_side
@@ -76,13 +72,10 @@ def main() -> None:
 def _threshold(text: str | None) -> float | str | None:
     if text in (None, "adaptive", "otsu"):
         return text
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise UserError(f"--masks: expected a number from 0 to 1, adaptive or otsu, found {text!r}")
-    return value
+    with suppress(ValueError):
+        if 0 <= (value := float(text or "")) <= 1:
+            return value
+    raise UserError(f"--masks: expected a number from 0 to 1, adaptive or otsu, found {text!r}")
 
 
 if __name__ == "__main__":

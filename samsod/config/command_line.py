@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from samsod.config import Config, load_config, to_yaml
 from samsod.utils.errors import EXIT_USER_ERROR, shown
 
+T = TypeVar("T")
 LONGEST = 10
 """Digits of a whole number on the command line."""
 
@@ -39,11 +41,6 @@ def natural(text: str, least: int = 0) -> int:
     return int(text)
 
 
-def naturals(text: str) -> list[int]:
-    """An argument that must be whole numbers of at least 0, separated by commas; each counts once."""
-    return list(dict.fromkeys(natural(item) for item in text.split(",")))
-
-
 def names(text: str) -> list[str]:
     """An argument that must be names, separated by commas."""
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -52,22 +49,20 @@ def names(text: str) -> list[str]:
     return found
 
 
-def positives(text: str) -> list[int]:
-    """An argument that must be whole numbers of at least 1, separated by commas; each counts once."""
-    return list(dict.fromkeys(positive(item) for item in text.split(",")))
-
-
-def positive_numbers(text: str) -> list[float]:
-    """An argument that must be numbers above 0, separated by commas; each counts once."""
-    return list(dict.fromkeys(positive_number(item) for item in text.split(",")))
-
-
 def positive_number(text: str) -> float:
     """An argument that must be a number above 0."""
     with contextlib.suppress(ValueError):
         if 0 < (number := float(text)) < math.inf:
             return number
     raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+
+
+def several(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """An argument that must be some of a kind, separated by commas; each counts once."""
+    return lambda text: list(dict.fromkeys(map(kind, text.split(","))))
+
+
+naturals, positives, positive_numbers = several(natural), several(positive), several(positive_number)
 
 
 def add_reported(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +74,18 @@ def add_reported(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable",
     )
+
+
+def add_predictor(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the tools that predict: a checkpoint, and how it is used; see `Predictor.from_checkpoint`."""
+    add = parser.add_argument
+    add("--checkpoint", required=True, metavar="FILE", help="of tools/train_net.py, or a shared folder")
+    add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
+    add("--allow-missing", action="store_true", help="predict from the modalities that are given")
+    add("--sizes", choices=["equal", "any"], help="must the images of a scene have one size? as trained")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
+    add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
+    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
 
 
 def named_options(parser: argparse.ArgumentParser, rest: list[str]) -> dict[str, str]:

@@ -21,11 +21,9 @@ from samsod.utils.files import expanded
 
 
 def load_config(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Config:
-    """Reads a config file, lays the `key.path=value` overrides on it and checks everything.
+    """Reads a config file, or several, each laid over those before it; then the overrides, `key.path=value`.
 
-    Args:
-        path: The file, or several, each laid over those before it.
-        overrides: Settings of the command line.
+    Everything is checked.
 
     Raises:
         UserError: One line per fault: unknown keys with the nearest known one, wrong types, duplicates, ranges.

@@ -58,12 +58,7 @@ class _UncommentedLoader(_Loader):
 
 
 def parse_file(text: str, file: str, faults: list[str]) -> Located:
-    """What a config file's text holds.
-
-    Args:
-        text: The text.
-        file: Its file, for the locations.
-        faults: Gets a line for every key that is written twice.
+    """What a config file's text holds; `faults` gets a line for every key that is written twice.
 
     Raises:
         UserError: It is no YAML, or holds what a config does not.

@@ -120,9 +120,7 @@ def batch_sizes(image_size: int, factors: list[float]) -> tuple[int, ...]:
 def over_expose(image: Bytes, spot: Spot) -> Bytes:
     """Adds light, as from a lamp or the sun: the spot's core burns out to white, its halo fades.
 
-    Args:
-        image: uint8, S×S or S×S×3; stays as it is.
-        spot: Where.
+    The image, uint8 S×S or S×S×3, stays as it is.
     """
     light = np.rint(spot.weights(len(image)) * 510).astype(np.uint16)
     channels = light if image.ndim == 2 else cv2.cvtColor(light, cv2.COLOR_GRAY2RGB)
@@ -132,9 +130,7 @@ def over_expose(image: Bytes, spot: Spot) -> Bytes:
 def cross_over(image: Bytes, spot: Spot) -> Bytes:
     """Takes the contrast from a region, as where object and surroundings are equally warm: all becomes its mean.
 
-    Args:
-        image: uint8, S×S or S×S×3; stays as it is.
-        spot: Where; flat inside, soft at the rim.
+    The image, uint8 S×S or S×S×3, stays as it is; the region is flat inside, soft at the rim.
     """
     weights = np.minimum(2 * spot.weights(len(image)), 1)
     weights = weights if image.ndim == 2 else weights[..., None]

@@ -63,12 +63,9 @@ def open_cache(data: DataConfig, content: str, samples: int, length: int) -> Slo
 
 
 class SlotFile:
-    """Slots of one length in a file that several processes share; can be sent to other processes.
+    """Slots of one length, in bytes, in a file that several processes share; can be sent to other processes.
 
-    Args:
-        path: The file; made when it is not there, or is of another size.
-        slots: How many there are.
-        length: Bytes of each.
+    The file is made when it is not there, or is of another size.
 
     Raises:
         UserError: The file cannot be made.

@@ -18,19 +18,7 @@ from samsod.config.data_schema import DataConfig
 from samsod.data import decoding, pair_images, resizing, transforms
 from samsod.data.augment import WHOLE, Part, batch_sizes, draw
 from samsod.data.decoding.images import cv2
-from samsod.data.pair_images import (
-    Images,
-    augmented,
-    cut_out,
-    from_slot,
-    read_images,
-    recoloured,
-    resized,
-    shifted,
-    slot_length,
-    tensors,
-    to_slot,
-)
+from samsod.data.pair_images import Images
 from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.modalities import settings_of
 from samsod.data.transforms import Factors
@@ -121,11 +109,11 @@ class PairDataset(Dataset[Sample]):
             drawn = draw(self.data.augment, self.modalities, rng)
             early = drawn.factors if self.data.augment.photometric == "full_size" else {}
             later = replace(drawn, factors={}) if early else drawn
-            images = augmented(self._resized(key.index, size, drawn.part, early), later)
+            images = pair_images.augmented(self._resized(key.index, size, drawn.part, early), later)
         else:
             images = self._resized(key.index, size, WHOLE)
         return {
-            **tensors(images, self.modalities),
+            **pair_images.tensors(images, self.modalities),
             **{name: transforms.map_to_tensor(image) for name, image in images.maps.items()},
             **({"guide": transforms.to_tensor(images.reference, normalize=False)} if self.guide else {}),
             "index": key.index,
@@ -142,7 +130,7 @@ class PairDataset(Dataset[Sample]):
         """
         from samsod.data.cache import open_cache  # for POSIX systems only, unlike the rest
 
-        length = slot_length(self.image_size, len(self.modalities), len(self.maps))
+        length = pair_images.slot_length(self.image_size, len(self.modalities), len(self.maps))
         cache = self._cache = open_cache(self.data, self._content(), len(self), length)
         gib = cache.slots * length / 2**30
         place = cache.path if self.data.cache == "disk" else "memory"
@@ -164,16 +152,16 @@ class PairDataset(Dataset[Sample]):
         """The images of a pair, changed by the factors `early` at full size, cut out and resized."""
         cache = self._cache if size == self.image_size and part == WHOLE else None
         if cache is not None and (slot := cache.get(index)) is not None:
-            return from_slot(slot, size, list(self.modalities), self.maps)
+            return pair_images.from_slot(slot, size, list(self.modalities), self.maps)
         least = 0 if early or self.shift else math.ceil(size / min(part.height, part.width))
-        read = read_images(self.pairs[index], self.modalities, least, self.data.sizes)
-        read = recoloured(replace(read, images=shifted(read.images, self.shift)), early)
-        images = resized(cut_out(read, part), size)
+        read = pair_images.read_images(self.pairs[index], self.modalities, least, self.data.sizes)
+        read = pair_images.recoloured(replace(read, images=pair_images.shifted(read.images, self.shift)), early)
+        images = pair_images.resized(pair_images.cut_out(read, part), size)
         if "labelled" in self.maps:
             everywhere = np.full((size, size), 255, np.uint8)
             images = replace(images, maps={**images.maps, "labelled": images.maps.get("labelled", everywhere)})
         if cache is not None:
-            cache.put(index, to_slot(images))
+            cache.put(index, pair_images.to_slot(images))
         return images
 
 

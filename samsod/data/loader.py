@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -81,10 +81,7 @@ class TrainBatches(Sampler[list[SampleKey]]):
         self.steps_per_epoch = samples // batch_size + bool(rest)
         self.last = rest or batch_size
         if self.last % world_size:
-            raise UserError(
-                f"train.drop_last is false, but the {world_size} ranks cannot share the last batch's {self.last} "
-                "samples evenly"
-            )
+            raise UserError(f"train.drop_last=false: {world_size} ranks cannot share a last batch of {self.last}")
         self._rank, self._world_size = rank, world_size
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -110,30 +107,11 @@ class TrainBatches(Sampler[list[SampleKey]]):
         return draw_size(self.sizes, [self.seed, epoch, step, self.samples]) if self.sizes else 0
 
 
-class TrainLoader(Iterator[Batch]):
-    """This rank's part of the training batches, without end."""
-
-    def __init__(self, dataset: PairDataset, batches: TrainBatches, workers: int, pin_memory: bool) -> None:
-        loader = DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory))
-        self._batches = _checked(loader)
-
-    def __next__(self) -> Batch:
-        """The next batch.
-
-        Raises:
-            UserError: A sample cannot be used; one line for each.
-        """
-        return next(self._batches)
-
-
 class EvalLoader:
     """This rank's part of the samples, each once, in order; can be gone through again and again."""
 
-    def __init__(
-        self, dataset: PairDataset, indices: Sequence[int], batch_size: int, workers: int, pin_memory: bool
-    ) -> None:
-        settings = _settings(workers, pin_memory)
-        self._loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=indices, **settings)
+    def __init__(self, loader: DataLoader[Sample | BadSample]) -> None:
+        self._loader = loader
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -157,15 +135,16 @@ def train_loader(
     start_step: int = 0,
     pin_memory: bool = False,
     drop_last: bool = True,
-) -> TrainLoader:
+) -> Iterator[Batch]:
     """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
 
     Returns:
         An endless iterator over batches: what `PairDataset` gives, each stacked to B = batch_size / world_size; fewer
-        in an epoch's last batch if what is left over is kept.
+        in an epoch's last batch if what is left over is kept. It raises UserError for a batch with samples that cannot
+        be used, one line for each.
     """
     batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes, drop_last)
-    return TrainLoader(dataset, batches, workers, pin_memory)
+    return _checked(DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory)))
 
 
 def eval_loader(
@@ -181,7 +160,8 @@ def eval_loader(
         workers: Loader processes; 0 loads in this one.
         pin_memory: Put the batches where a GPU copies them from fastest.
     """
-    return EvalLoader(dataset, range(len(dataset))[rank::world_size], batch_size, workers, pin_memory)
+    mine, settings = range(len(dataset))[rank::world_size], _settings(workers, pin_memory)
+    return EvalLoader(DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=mine, **settings))
 
 
 class _Guarded(Dataset[Sample | BadSample]):
@@ -207,7 +187,7 @@ def _collate(samples: list[Sample | BadSample]) -> Batch | BadSample:
 
 
 def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
-    with _signals_held():
+    with signals_held():
         batches = iter(loader)
     for batch in batches:
         if isinstance(batch, BadSample):
@@ -228,7 +208,7 @@ def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Lets requests to stop wait while loader processes are started: one that does not ignore them yet would die."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:

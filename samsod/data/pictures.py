@@ -1,7 +1,9 @@
-"""Saliency maps as pictures, and PNG files written whole."""
+"""Saliency maps as pictures, and pictures as files."""
 
 from __future__ import annotations
 
+import base64
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from samsod.config.schema import TestConfig
 from samsod.data.decoding.file_bytes import PNG_END
-from samsod.data.decoding.images import Bytes, cv2
+from samsod.data.decoding.images import Bytes, as_bytes, cv2
 from samsod.utils.files import write_bytes
 
 Floats = npt.NDArray[np.float32]
@@ -53,11 +55,30 @@ def to_grey(logits: Floats, shape: tuple[int, ...], settings: TestConfig) -> Byt
     return quantised(to_saliency(logits, shape, settings))
 
 
-def write_png(path: Path, image: npt.NDArray[Any]) -> None:
-    """Writes an image, `[H,W]` grey or `[H,W,3]` RGB uint8, whole or not at all."""
+def shrunk(image: npt.NDArray[Any], width: float, height: float = math.inf) -> Bytes:
+    """An image in its proportions, of so many pixels at most; never enlarged."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    if scale >= 1:
+        return image
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return as_bytes(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def encoded(image: npt.NDArray[Any], ending: str) -> bytes:
+    """An image, `[H,W]` grey or `[H,W,3]` RGB uint8, as a file of that ending."""
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".png", ordered)
-    write_bytes(path, data.data)
+    return cv2.imencode(ending, ordered)[1].tobytes()
+
+
+def data_uri(file: bytes, ending: str) -> str:
+    """The content of an image file of that ending as text that a page embeds."""
+    kind = {".jpg": "jpeg", ".svg": "svg+xml"}.get(ending, ending[1:])
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
+
+
+def write_png(path: Path, image: npt.NDArray[Any]) -> None:
+    """Writes an image as of `encoded`, whole or not at all."""
+    write_bytes(path, encoded(image, ".png"))
 
 
 def is_whole_png(path: Path) -> bool:

@@ -17,15 +17,7 @@ _BLOCK = 32
 
 
 def resize_antialiased(image: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Resizes an image of four channels to a square.
-
-    Args:
-        image: uint8, H×W×4.
-        size: Side of the square in pixels.
-
-    Returns:
-        uint8, size×size×4.
-    """
+    """Resizes an image of four channels, uint8 H×W×4, to a square, size×size×4."""
     return (with_torch if sys.modules.get("torch") else with_numpy)(image, size)
 
 

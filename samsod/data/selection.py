@@ -65,13 +65,7 @@ def training_sets(config: Config) -> TrainingSets:
 
 
 def scored_sets(items: Sequence[DatasetConfig], config: Config, key: str, modalities: Sequence[str] = ()) -> Sets:
-    """The sets of a list in the config that predictions are scored on.
-
-    Args:
-        items: The list.
-        config: The run's config.
-        key: What the config calls the list.
-        modalities: What images are looked for; empty: those of the model.
+    """The sets that the config lists under a key to score predictions on, with the images of the model or those named.
 
     Raises:
         UserError: One cannot be used, or has scribbles: a saliency map cannot be scored by them.

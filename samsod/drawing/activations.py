@@ -11,7 +11,7 @@ import torch
 
 from samsod.config import DataConfig
 from samsod.data.decoding.images import Bytes
-from samsod.data.pair_images import read_pictures
+from samsod.data.pair_images import check_sizes, read_pictures
 from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.modalities import settings_of
 from samsod.data.transforms import resize, to_tensor
@@ -44,16 +44,10 @@ def read_example(files: Mapping[str, Path], data: DataConfig) -> Example:
     Raises:
         UserError: A file cannot be used, or two differ in size and may not.
     """
-    reference, *_ = files
     images = read_pictures(files, data)
-    wanted = images[reference].shape
-    for name, image in images.items():
-        if data.sizes == "equal" and image.shape[:2] != wanted[:2]:
-            raise UserError(
-                f"{files[name]} has {image.shape[1]}x{image.shape[0]} pixels, "
-                f"but {files[reference]} has {wanted[1]}x{wanted[0]}"
-            )
-    return Example(files[reference].stem, images)
+    if data.sizes == "equal":
+        check_sizes(files, images, "data.sizes=any")
+    return Example(next(iter(files.values())).stem, images)
 
 
 def chosen_blocks(model: SaliencyModel, blocks: Sequence[int]) -> list[int]:

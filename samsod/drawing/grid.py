@@ -45,16 +45,9 @@ def choose_images(
     method: str | None = None,
     cache: ScoreCache | None = None,
 ) -> list[Place]:
-    """Images by how well a method does on them; see `ranked_images`.
+    """Images by how well a method, by default the first, does on them; see `ranked_images`.
 
-    Args:
-        sets: The data sets.
-        maps: All maps, from `find_method_maps`.
-        rule: `worst`, `best` or `spread`.
-        count: How many.
-        metric: What to rank by.
-        method: Whose score; by default the first method's.
-        cache: Where scores are looked up and kept.
+    The maps are those of `find_method_maps`; scores are looked up and kept in the cache.
 
     Raises:
         UserError: A map is missing or cannot be scored; no such metric or method; a count below one.
@@ -97,13 +90,9 @@ def read_samples(
 
 
 def grid_mosaics(samples: Sequence[Sample], metrics: Sequence[str], width: float, data: DataConfig) -> list[Mosaic]:
-    """The grid, in as many blocks of methods as the width asks for; each repeats the images and the truth.
+    """The grid, in as many blocks of methods as the width in inches asks for; each repeats the images and the truth.
 
-    Args:
-        samples: The rows.
-        metrics: What stands below every map, the best of a row in bold.
-        width: Of the picture, in inches.
-        data: How the images are read.
+    The metrics stand below every map, the best of a row in bold.
     """
     inputs = [input_pictures(sample.pair, data) for sample in samples]
     titles, methods = list(inputs[0]), list(samples[0].maps)

@@ -5,15 +5,14 @@ Every text is escaped where it enters a piece, unless it is `Markup`, which ever
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from samsod.data.decoding.images import cv2
-from samsod.drawing.style import COLUMN, THEMES, Theme, drawing, figure_bytes
+from samsod.data.pictures import data_uri, encoded, shrunk
+from samsod.drawing.style import COLUMN, PANEL_HEIGHT, THEMES, Theme, drawing, figure_bytes
 
 THUMBNAIL = 240
 """Width of an embedded image in pixels."""
@@ -112,20 +111,19 @@ def preformatted(text: str) -> Markup:
     return Markup('<pre tabindex="0">{}</pre>').format(text)
 
 
-def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption: str) -> Markup:
+def figure(draw: Callable[[Any, Theme], None], alt: str, caption: str) -> Markup:
     """A figure one column wide, drawn for light and for dark pages.
 
     Args:
         draw: Draws on matplotlib's axes with a theme.
-        height: In inches.
         alt: What a reader who cannot see it should know.
         caption: Below it.
     """
     pictures = {}
     for name, theme in THEMES.items():
-        with drawing(COLUMN, height, theme) as canvas:
+        with drawing(COLUMN, PANEL_HEIGHT, theme) as canvas:
             draw(canvas.subplots(), theme)
-            pictures[name] = _data_uri("image/svg+xml", figure_bytes(canvas, "svg"))
+            pictures[name] = data_uri(figure_bytes(canvas, "svg"), ".svg")
     return Markup(
         '<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{}"><img src="{}" alt="{}"></picture>'
         "<figcaption>{}</figcaption></figure>"
@@ -134,15 +132,9 @@ def figure(draw: Callable[[Any, Theme], None], height: float, alt: str, caption:
 
 def image(pixels: np.ndarray, alt: str) -> Markup:
     """A thumbnail, uint8 `[H,W]` grey (as PNG) or `[H,W,3]` RGB (as JPEG)."""
-    height, width = pixels.shape[:2]
-    if width > THUMBNAIL:
-        size = (THUMBNAIL, max(1, round(height * THUMBNAIL / width)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    grey = pixels.ndim == 2
-    ending, kind = (".png", "image/png") if grey else (".jpg", "image/jpeg")
-    _, data = cv2.imencode(ending, pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    source = _data_uri(kind, data.tobytes())
-    return Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(source, *pixels.shape[1::-1], alt)
+    small, ending = shrunk(pixels, THUMBNAIL), ".png" if pixels.ndim == 2 else ".jpg"
+    source = data_uri(encoded(small, ending), ending)
+    return Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(source, *small.shape[1::-1], alt)
 
 
 def strong(text: str) -> Markup:
@@ -157,7 +149,3 @@ def _lines(parts: Iterable[str]) -> Markup:
 def _each(template: str, values: Iterable[Sequence[str]]) -> Markup:
     """The template filled with each of the values, one after the other."""
     return Markup("").join(Markup(template).format(*value) for value in values)
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

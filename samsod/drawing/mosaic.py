@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samsod.data.decoding.images import cv2
+from samsod.data.pictures import shrunk
 from samsod.drawing.style import DPI, GLYPH, SMALL, Theme, drawing, fitting, save_figure
 from samsod.utils.errors import UserError
 
@@ -58,13 +58,7 @@ class Mosaic:
 
 
 def draw_mosaics(mosaics: Sequence[Mosaic], path: Path, theme: Theme, width: float) -> None:
-    """Draws mosaics one below the other, their columns equally wide.
-
-    Args:
-        mosaics: What to draw.
-        path: The picture.
-        theme: Its colours.
-        width: In inches.
+    """Draws mosaics one below the other, their columns equally wide, into a picture of a width in inches.
 
     Raises:
         UserError: The picture would be too high, or cannot be written.
@@ -74,10 +68,7 @@ def draw_mosaics(mosaics: Sequence[Mosaic], path: Path, theme: Theme, width: flo
     plans = [_Plan(mosaic, side) for mosaic in mosaics]
     height = sum(plan.height for plan in plans) + 2 * EDGE + 2 * GAP * (len(plans) - 1)
     if height > HIGHEST:
-        raise UserError(
-            f"the picture would be {height:.0f} inches high, and at most {HIGHEST} can be drawn: take fewer images, "
-            "or a smaller width"
-        )
+        raise UserError(f"a picture {height:.0f} inches high (at most {HIGHEST}): take fewer images or a smaller width")
     with drawing(width, height, theme, layout=None) as figure:
         pen = _Pen(figure, width, height, theme)
         top = EDGE
@@ -148,7 +139,7 @@ class _Plan:
 
     def _draw_tile(self, pen: _Pen, tile: Tile, column: int, top: float, height: float) -> None:
         axes = pen.axes(self._left(column), top, self.side, height)
-        image = _shrunk(tile.image, round(self.side * DPI))
+        image = shrunk(tile.image, round(self.side * DPI))  # more would make a PDF of photographs huge
         extent = (0, image.shape[1], image.shape[0], 0)
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent)
         if tile.heat is not None:
@@ -182,11 +173,3 @@ def _wrapped(title: str, letters: int, width: float) -> str:
 
 def _row_height(tiles: Sequence[Tile], side: float) -> float:
     return side * min(TALLEST, max(tile.image.shape[0] / tile.image.shape[1] for tile in tiles))
-
-
-def _shrunk(image: np.ndarray, width: int) -> np.ndarray:
-    """No more pixels than the picture shows, or a PDF of photographs would be huge."""
-    if image.shape[1] <= width:
-        return image
-    size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,12 @@ from typing import Any
 from samsod.config import Config, load_config
 from samsod.config.settings import settings
 from samsod.drawing.run_curves import Rows, read_run
-from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.metrics.saliency import Results
 from samsod.utils.errors import UserError
+from samsod.utils.files import read_json
 from samsod.utils.maps import FINAL
 
-EXPECTED = "expected metrics by data set, as tools/test_net.py writes them"
+METRICS = "metrics by data set, as tools/test_net.py writes them"
 
 
 @dataclass(frozen=True)
@@ -38,31 +36,10 @@ class RunFiles:
         """What the report calls the run."""
         return self.folder.resolve().name
 
-    def validations(self) -> Rows:
-        """The rows of the evaluations on the validation sets."""
-        return [row for row in self.rows if isinstance(row.get("validation"), dict)]
-
     def changed_settings(self) -> list[tuple[str, Any, Any]]:
         """Key, value and default of every setting that is not at its default."""
         here, default = settings(asdict(self.config)), settings({})
         return [(key, value, default.get(key)) for key, value in here.items() if value != default.get(key)]
-
-    def events(self) -> list[str]:
-        """The lines of the log that are no training steps."""
-        return [line for line in self.log if "| loss " not in line]
-
-
-@dataclass(frozen=True)
-class BestCheckpoint:
-    """The best checkpoint: its file, its step, and the versions of the libraries that wrote it."""
-
-    path: Path
-    size: int
-    sha256: str
-    step: int
-    world_size: int
-    base: str
-    versions: dict[str, str]
 
 
 def open_run(folder: Path, test: Path | None = None) -> RunFiles:
@@ -92,45 +69,12 @@ def read_results(folder: Path) -> Results:
     Raises:
         UserError: There are none, or they are damaged.
     """
-    final = _json(folder / "results.json")
+    final = read_json(folder / "results.json", METRICS)
     streams = folder / "streams.json"
-    results = _json(streams) if streams.is_file() else {}
+    results = read_json(streams, METRICS) if streams.is_file() else {}
     # Streams of an earlier test may lie beside newer results.
     results = results if results.get(FINAL) == final else {FINAL: final}
     for by_set in results.values():
         if not isinstance(by_set, dict) or not all(isinstance(scores, dict) for scores in by_set.values()):
-            raise UserError(f"{folder / 'results.json'}: {EXPECTED}")
+            raise UserError(f"{folder / 'results.json'}: expected {METRICS}")
     return results
-
-
-def best_checkpoint(run: RunFiles) -> BestCheckpoint:
-    """The run's checkpoints/best.pt.
-
-    Raises:
-        UserError: There is none, or it is damaged.
-    """
-    path = run.folder / "checkpoints" / "best.pt"
-    content = load_checkpoint(path)
-    data = path.read_bytes()
-    base = content.get("base")
-    return BestCheckpoint(
-        path=path,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        step=int(content["step"]),
-        world_size=int(content["world_size"]),
-        base=f"{base['file']} (SHA-256 {base['sha256'][:12]})" if base else "",
-        versions=dict(content["versions"]),
-    )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected the output folder of tools/test_net.py") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: {EXPECTED}")
-    return content

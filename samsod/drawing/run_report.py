@@ -20,10 +20,11 @@ from samsod.data.sources.catalog import find_set
 from samsod.drawing import html
 from samsod.drawing.choice import ranked_images
 from samsod.drawing.grid import Sample, input_pictures, read_samples, score_texts
-from samsod.drawing.run_files import RunFiles, best_checkpoint
-from samsod.drawing.runs import PANEL_HEIGHT, Panel, draw_panel, run_panels
+from samsod.drawing.run_files import RunFiles
+from samsod.drawing.runs import Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
+from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
@@ -32,6 +33,7 @@ from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
 from samsod.utils.maps import FINAL
+from samsod.utils.weights import file_digest
 
 SCORES = ("S", "MAE")
 """What stands below the images."""
@@ -116,7 +118,7 @@ def _training(run: RunFiles) -> list[html.Markup]:
     notes = [html.note(f"{panel.title}: {line}") for panel in panels for line in panel.missing]
     remark = "Faint: as logged; bold: smoothed over a twelfth of the log."
     parts = [html.note(remark), html.box("figures", figures), *notes]
-    validations = run.validations()
+    validations = [row for row in run.rows if isinstance(row.get("validation"), dict)]
     if validations:
         metrics = [metric for metric in METRICS if metric in validations[-1]["validation"]]
         rows = [
@@ -135,7 +137,7 @@ def _panel_figure(panel: Panel) -> html.Markup:
     alt = f"Line chart over steps {steps[0]} to {steps[-1]}, {panel.title}: {ends}"
     bare = replace(panel, title="")
     caption = ": ".join(filter(None, (panel.title, panel.remark)))
-    return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), PANEL_HEIGHT, alt, caption)
+    return html.figure(lambda axes, theme: draw_panel(bare, axes, theme), alt, caption)
 
 
 def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[html.Markup]:
@@ -171,12 +173,12 @@ def _threshold_figure(dataset: str, kind: str, curves: dict[str, ThresholdCurves
     best = curves[FINAL]
     title = f"{'precision over recall' if kind == 'pr' else 'F-measure over threshold'}, {dataset}"
     alt = f"Line chart, {title}: the F-measure is largest, {best.max_f:.3f}, at threshold {best.best}"
+    caption = f"{title}; the marker is at the largest F-measure, {best.max_f:.3f}"
 
     def draw(axes: Any, theme: Theme) -> None:
         draw_curves(axes, kind, curves, {FINAL: line_style(0, theme)}, lowest_shown(curves))
 
-    caption = f"{title}; the marker is at the largest F-measure, {best.max_f:.3f}"
-    return html.figure(draw, PANEL_HEIGHT, alt, caption)
+    return html.figure(draw, alt, caption)
 
 
 def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig) -> html.Markup:
@@ -218,22 +220,25 @@ def _short(value: Any) -> str:
 
 
 def _environment(run: RunFiles) -> list[html.Markup]:
+    path = run.folder / "checkpoints" / "best.pt"
     try:
-        best = best_checkpoint(run)
+        best = load_checkpoint(path)
+        base, ranks = best.get("base"), best["world_size"]
         items = [
-            ("best checkpoint", f"{best.path}, {best.size / 2**20:.1f} MiB"),
-            ("SHA-256", best.sha256),
-            ("step", f"{best.step}, the best by {run.config.train.best_metric} on the validation sets"),
-            ("trained on", f"{best.world_size} {'rank' if best.world_size == 1 else 'ranks'}"),
-            ("encoder from", best.base or "the checkpoint itself"),
-            ("written by", ", ".join(f"{name} {version}" for name, version in best.versions.items())),
+            ("best checkpoint", f"{path}, {path.stat().st_size / 2**20:.1f} MiB"),
+            ("SHA-256", file_digest(path)),
+            ("step", f"{best['step']}, the best by {run.config.train.best_metric} on the validation sets"),
+            ("trained on", f"{ranks} {'rank' if ranks == 1 else 'ranks'}"),
+            ("encoder from", f"{base['file']} (SHA-256 {base['sha256'][:12]})" if base else "the checkpoint itself"),
+            ("written by", ", ".join(f"{name} {version}" for name, version in best["versions"].items())),
         ]
     except UserError as error:
         items = [("best checkpoint", str(error))]
     items.append(("report made on", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"))
     parts = [html.definitions(items)]
     if run.log:
-        parts.append(html.folded("log.txt without the training steps", "\n".join(run.events())))
+        others = [line for line in run.log if "| loss " not in line]
+        parts.append(html.folded("log.txt without the training steps", "\n".join(others)))
     return parts
 
 

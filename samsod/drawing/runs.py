@@ -1,4 +1,4 @@
-"""Figures of training runs: loss, validation, gradient-norm ratio (paper Fig. 3), pairwise cosines (Fig. 4).
+"""Figures of training runs: loss, validation, gradient-norm ratio (paper Fig. 3), pairwise cosines (Fig. 4); of shifts.
 
 What goes into a figure is gathered first, as panels of series; drawing them is a second step.
 """
@@ -15,19 +15,21 @@ from samsod.drawing.style import (
     COLUMN,
     GLYPH,
     PAGE,
+    PANEL_HEIGHT,
     SMALL,
     Theme,
     drawing,
     fitting,
+    label_plainly,
     line_style,
     note,
     save_figure,
     visible,
 )
+from samsod.evaluation.shifts import ShiftScores
 from samsod.utils.errors import UserError, nearest
 
 FIGURES = ("all", "loss", "validation", "ratio", "cosines")
-PANEL_HEIGHT = 2.5
 RATIOS = "gradient_ratios"
 """Where a row of the log has the ratios of the adapters' gradients, by `first/second`."""
 
@@ -55,6 +57,7 @@ class Panel:
         marks: Few points: markers instead of a smoothed curve over a raw one.
         limits: Of the ordinate; None follows the data.
         remark: What its values mean, for a caption.
+        across: Label of the abscissa.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Panel:
     marks: bool = False
     limits: tuple[float, float] | None = None
     remark: str = ""
+    across: str = "step"
 
 
 def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S", ratio: str = "") -> list[Panel]:
@@ -92,8 +96,17 @@ def run_panels(runs: Mapping[str, Rows], figure: str = "all", metric: str = "S",
     return panels
 
 
+def shift_panels(scores: ShiftScores, distances: Sequence[int], metric: str) -> list[Panel]:
+    """A panel for each data set: a score of the final map and of each stream's over how far images are moved."""
+    panels = []
+    for dataset, by_map in scores.items():
+        series = [Series(name, (list(distances), values), index) for index, (name, values) in enumerate(by_map.items())]
+        panels.append(Panel("shift", f"{metric}, {dataset}", series, marks=True, across="shift in pixels"))
+    return panels
+
+
 def draw_panels(panels: Sequence[Panel], path: Path, theme: Theme) -> None:
-    """Draws a figure of runs; errors are those of `save_figure`."""
+    """Draws panels below and beside each other; errors are those of `save_figure`."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     width = COLUMN if columns == 1 else PAGE
@@ -117,8 +130,8 @@ def draw_panel(panel: Panel, axes: Any, theme: Theme) -> None:
     handles = [_draw_series(axes, series, panel.marks, theme) for series in panel.series]
     if panel.log:
         axes.set_yscale("log")
-        _label_plainly(axes.yaxis)
-    axes.set_xlabel("step")
+        label_plainly(axes.yaxis)
+    axes.set_xlabel(panel.across)
     if panel.limits:
         axes.set_ylim(panel.limits)
     labels = [series.label for series in panel.series]
@@ -143,15 +156,6 @@ def _legend(axes: Any, handles: list[Any], labels: Sequence[str], missing: Seque
     columns = min(len(shown), max(1, int((COLUMN - 0.3) / longest)))
     handles = [*handles, *([nothing] * len(missing))]
     axes.legend(handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=columns)
-
-
-def _label_plainly(axis: Any) -> None:
-    """A logarithmic axis with 0.5, 1, 2, 5 at its ticks; matplotlib would write powers of ten."""
-    from matplotlib import ticker
-
-    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _loss(runs: Mapping[str, Rows]) -> Panel:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samsod.utils.errors import UserError, nearest
+from samsod.utils.errors import UserError, check_installed, nearest
 from samsod.utils.files import check_file_writable, write_bytes
 
 COLUMN, PAGE = 3.5, 7.16
 """Widths of one column and of a two-column page of IEEE journals, in inches; fonts are sized for them."""
 
 ENDINGS = (".png", ".pdf", ".svg")
+PANEL_HEIGHT = 2.5
+"""Of one set of axes, in inches."""
 FONT, SMALL = 8.0, 6.5
 """Font sizes in points."""
 GLYPH = 0.6
@@ -31,14 +33,9 @@ _MARKERS = ("o", "s", "^", "D", "v")
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a figure, as #rrggbb.
+    """Colours of a figure, as #rrggbb: text and axes in `ink`, grid and reference lines `faint`.
 
-    Args:
-        name: What the command line calls it.
-        paper: Background.
-        ink: Text and axes.
-        faint: Grid and reference lines.
-        colours: Of the lines, told apart by colour-blind readers too.
+    The lines' `colours` are told apart by colour-blind readers too.
     """
 
     name: str
@@ -102,22 +99,17 @@ def import_matplotlib() -> Any:
     Raises:
         UserError: It is not installed.
     """
-    try:
-        import matplotlib.figure
-    except ImportError:
-        raise UserError("drawing needs matplotlib: pip install 'samsod[plot]'") from None
+    check_installed("drawing", "'samsod[plot]'", "matplotlib")
+    import matplotlib.figure
+
     return matplotlib
 
 
 @contextmanager
 def drawing(width: float, height: float, theme: Theme, layout: str | None = "constrained") -> Iterator[Any]:
-    """A matplotlib figure in the house style; draw and save it inside the block.
+    """A matplotlib figure in the house style, its sides in inches; draw and save it inside the block.
 
-    Args:
-        width: In inches.
-        height: In inches.
-        theme: Its colours.
-        layout: matplotlib's layout engine; None leaves the axes where they are put.
+    matplotlib's layout engine may move the axes; with None they stay where they are put.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -161,6 +153,15 @@ def note(axes: Any, text: str, theme: Theme) -> None:
     """Says in an empty panel why it is empty."""
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.ink, fontsize=SMALL)
+
+
+def label_plainly(axis: Any) -> None:
+    """A logarithmic axis with 0.5, 1, 2, 5 at its ticks; matplotlib would write powers of ten."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def visible(label: str) -> str:

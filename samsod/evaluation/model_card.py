@@ -83,8 +83,8 @@ def _use(description: Description) -> str:
         lines += [f"The encoder of `{_text(included['file'])}` (SHA-256 `{_text(included['sha256'])}`) is included."]
     else:
         lines += ["All weights are in this folder."]
-    if description["model"]["imports"]:
-        lines += ["", f"It has parts of its maker's own, to be imported first: {_text(plain(description['imports']))}."]
+    if imports := description["model"]["imports"]:
+        lines += ["", f"It has parts of its maker's own, to be imported first: {_text(plain(imports))}."]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from samsod.utils.errors import UserError, shown
 from samsod.utils.files import check_writable, expanded, locked
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads, taken_ahead
+from samsod.utils.threads import Stages, in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest
 
 
@@ -117,15 +117,11 @@ def predict_share(
 
     total = sum(is_wanted(index, stem) for index, stem in enumerate(items.stems()))
     there = 0
-    with ExitStack() as open_generators:
-
-        def opened(generator: Generator) -> Generator:
-            return open_generators.enter_context(closing(generator))
-
-        waiting = opened(taken_ahead(items.read(is_wanted), threads, "decoding"))
-        scenes_read = opened(in_threads(read, waiting, threads, "reading"))
-        predicted = opened(_predict(predictor, scenes_read, left_out))
-        written = opened(in_threads(write, predicted, threads, "writing"))
+    with Stages() as stages:
+        waiting = stages.add(taken_ahead(items.read(is_wanted), threads, "decoding"))
+        scenes_read = stages.add(in_threads(read, waiting, threads, "reading"))
+        predicted = stages.add(_predict(predictor, scenes_read, left_out))
+        written = stages.add(in_threads(write, predicted, threads, "writing"))
         count = sum(1 for _ in progress(written, total, "predicting"))
     return Summary(count, there, left_out)
 
@@ -136,7 +132,7 @@ def _read(predictor: Predictor, item: Item) -> Scene:
     try:
         return predictor.read(item.images)
     except UserError as error:
-        if item.are_files:
+        if all(isinstance(image, Path) for image in item.images.values()):  # their names are said
             raise
         raise UserError(*(f"{item.called}: {fault}" for fault in error.args)) from None
 
@@ -144,24 +140,15 @@ def _read(predictor: Predictor, item: Item) -> Scene:
 def _predict(
     predictor: Predictor, scenes: Iterable[tuple[Item, Scene | UserError]], left_out: list[str]
 ) -> Generator[_Predicted, None, None]:
-    batch: list[tuple[Item, Scene]] = []
-    for item, scene in scenes:
-        if isinstance(scene, UserError):
-            left_out += scene.args
-            continue
-        if batch and list(batch[0][1].images) != list(scene.images):
-            yield from _infer(predictor, batch)
-            batch = []
-        batch.append((item, scene))
-        if len(batch) >= predictor.batch_size:
-            yield from _infer(predictor, batch)
-            batch = []
-    if batch:
-        yield from _infer(predictor, batch)
+    def usable() -> Iterator[tuple[Item, Scene]]:
+        for item, scene in scenes:
+            if isinstance(scene, UserError):
+                left_out.extend(scene.args)
+            else:
+                yield item, scene
 
-
-def _infer(predictor: Predictor, batch: list[tuple[Item, Scene]]) -> Iterator[_Predicted]:
-    logits = predictor.infer([scene for _, scene in batch])
-    for (item, scene), maps in zip(batch, logits, strict=True):
-        check_finite(maps, item.called)
-        yield _Predicted(item, maps, scene.shape)
+    for batch in predictor.batches(usable(), lambda pair: pair[1]):
+        logits = predictor.infer([scene for _, scene in batch])
+        for (item, scene), maps in zip(batch, logits, strict=True):
+            check_finite(maps, item.called)
+            yield _Predicted(item, maps, scene.shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +15,10 @@ from samsod.prediction.items import Item
 from samsod.prediction.predictor import Predictor
 from samsod.prediction.scene_pictures import OVERLAYS, PICTURES, SIDE_BY_SIDE, read_look
 from samsod.prediction.scenes import find_items
-from samsod.prediction.videos import USUAL_RATE, check_video, write_video
+from samsod.prediction.videos import USUAL_RATE, write_video
 from samsod.utils.files import locked
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads, taken_ahead
+from samsod.utils.threads import Stages, in_threads, taken_ahead
 
 
 class Film(NamedTuple):
@@ -35,10 +34,6 @@ class Film(NamedTuple):
     shows: str = OVERLAYS
     rate: float | None = None
 
-    def check(self) -> None:
-        """Refuses, before any work is done, what could not be written; see `check_video`."""
-        check_video(self.path)
-
 
 def write_film(
     film: Film, predictor: Predictor, sources: Mapping[str, str], folder: PredictionFolder, threads: int = 2
@@ -46,14 +41,7 @@ def write_film(
     """Makes the video from the start, of all scenes whose maps are there; what was left out is not in it.
 
     The scenes are read again, drawn by threads, and encoded in their order; pictures of another size than the first
-    are fitted into it.
-
-    Args:
-        film: The video.
-        predictor: What the maps were made with: how images are read.
-        sources: As `predict_files` had them.
-        folder: Where the maps are.
-        threads: As of `predict_files`.
+    are fitted into it. The arguments are those that `predict_files` had.
 
     Returns:
         How many frames it has.
@@ -70,14 +58,10 @@ def write_film(
         return PICTURES[film.shows](look, np.divide(folder.read_map(item.stem), 255, dtype=np.float32))
 
     total = sum(map(folder.has_map, items.stems()))
-    with locked(folder.path), ExitStack() as open_generators:
-
-        def opened(generator: Generator) -> Generator:
-            return open_generators.enter_context(closing(generator))
-
-        there = opened(taken_ahead(items.read(lambda _, stem: folder.has_map(stem)), threads, "decoding"))
-        drawn = opened(in_threads(draw, (item for item in there if not item.faults), threads, "drawing"))
-        shown = opened(_of_one_size(progress(drawn, total, "filming")))
+    with locked(folder.path), Stages() as stages:
+        there = stages.add(taken_ahead(items.read(lambda _, stem: folder.has_map(stem)), threads, "decoding"))
+        drawn = stages.add(in_threads(draw, (item for item in there if not item.faults), threads, "drawing"))
+        shown = stages.add(_of_one_size(progress(drawn, total, "filming")))
         return write_video(film.path, shown, film.rate or items.rate or USUAL_RATE)
 
 

@@ -14,7 +14,7 @@ from samsod.data.pictures import Floats, is_whole_png, quantised, write_png
 from samsod.prediction.result import mask_of
 from samsod.prediction.scene_pictures import PICTURES, Look
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, write_text
+from samsod.utils.files import check_writable, read_json, write_text
 
 RECORD = "prediction.json"
 LEFT_OUT = "left_out.txt"
@@ -50,10 +50,11 @@ class PredictionFolder:
         """
         check_writable(self.path)
         wanted = {**settings, **({} if self.threshold is None else {"masks": self.threshold})}
-        recorded = self._recorded()
-        if recorded is None and any(folder.is_dir() and any(folder.iterdir()) for folder in self._folders):
+        record = self.path / RECORD
+        recorded = read_json(record, "that of a prediction; choose another output") if record.exists() else {}
+        if not recorded and any(folder.is_dir() and any(folder.iterdir()) for folder in self._folders):
             raise UserError(f"{self.path}: holds files that no prediction wrote; choose another output")
-        for key, value in (recorded or {}).items():
+        for key, value in recorded.items():
             if key in wanted and wanted[key] != value:
                 raise UserError(
                     f"{self.path}: holds maps made otherwise: {key} was {json.dumps(value)} and is "
@@ -64,7 +65,7 @@ class PredictionFolder:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{error.filename}: cannot be made: {error.strerror}") from None
-        write_text(self.path / RECORD, json.dumps({**(recorded or {}), **wanted}, indent=1) + "\n")
+        write_text(record, json.dumps({**recorded, **wanted}, indent=1) + "\n")
 
     def is_whole(self, stem: str) -> bool:
         """Whether all that is wanted of an image is there."""
@@ -104,15 +105,3 @@ class PredictionFolder:
             write_text(self.path / LEFT_OUT, "".join(f"{fault}\n" for fault in faults))
         else:
             (self.path / LEFT_OUT).unlink(missing_ok=True)
-
-    def _recorded(self) -> dict[str, Any] | None:
-        path = self.path / RECORD
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); choose another output") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path}: expected a mapping of settings; choose another output")
-        return content

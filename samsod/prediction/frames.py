@@ -10,7 +10,7 @@ from pathlib import Path
 from samsod.data.pair_images import Source
 from samsod.prediction.items import Item
 from samsod.prediction.videos import Video
-from samsod.utils.errors import UserError
+from samsod.utils.errors import collected
 
 Track = Path | Sequence[Path]
 """The frames of a modality: a video, or images in their order."""
@@ -104,15 +104,13 @@ def _taken(readers: Mapping[str, Video | _Images], wanted: bool) -> tuple[dict[s
     faults: list[str] = []
     ended: list[str] = []
     for name, reader in readers.items():
-        try:
+        with collected(faults):
             if not wanted:
                 ended += [] if reader.skip() else [name]
             elif (image := reader.read()) is None:
                 ended.append(name)
             else:
                 images[name] = image
-        except UserError as error:
-            faults += error.args
     return images, faults, ended
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from samsod.data.pair_images import Source
@@ -23,11 +22,6 @@ class Item(NamedTuple):
     called: str
     images: Mapping[str, Source]
     faults: Sequence[str] = ()
-
-    @property
-    def are_files(self) -> bool:
-        """Whether messages about its images name a file."""
-        return all(isinstance(image, Path) for image in self.images.values())
 
 
 class Items(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 from samsod.config.data_schema import Sizes
 from samsod.prediction.export.contract import LOGITS, Contract, read_metadata
 from samsod.prediction.scene_predictor import Scene, ScenePredictor, set_sizes
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, check_installed
 from samsod.utils.maps import FINAL, Maps
 
 CPU = ("CPUExecutionProvider",)
@@ -22,10 +22,6 @@ class OnnxPredictor(ScenePredictor):
     """Predicts with onnxruntime; safe to use from several threads at once, and nothing is kept between calls.
 
     Every modality of the file is needed: which ones it takes was chosen when it was exported.
-
-    Args:
-        session: The model in onnxruntime.
-        contract: What its file says of it.
     """
 
     if_missing = "export one without it by --modalities"
@@ -68,10 +64,9 @@ class OnnxPredictor(ScenePredictor):
 
 def open_session(path: str | Path, providers: Sequence[str] = CPU, threads: int = 0) -> Any:
     """An ONNX file in onnxruntime, of which only errors are heard; see `OnnxPredictor.from_file`."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("to run an exported model samsod needs onnxruntime: pip install onnxruntime") from None
+    check_installed("to run an exported model samsod", "onnxruntime", "onnxruntime")
+    import onnxruntime
+
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; expected an .onnx file of tools/export.py")
     known = onnxruntime.get_available_providers()

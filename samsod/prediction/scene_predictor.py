@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from samsod.data.sources.modalities import settings_of
 from samsod.prediction.result import SaliencyResult
 from samsod.utils.errors import UserError, nearest
 from samsod.utils.maps import FINAL, Maps, check_finite
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,11 @@ class ScenePredictor(ABC):
         given = {name: self._source(name, sources[name]) for name in self.modalities if name not in missing}
         return Scene(*read_scene(given, self._settings, self.config.model.image_size, self.config.data.sizes))
 
-    def batches(self, scenes: Sequence[Scene]) -> Iterator[Sequence[Scene]]:
-        """Cuts scenes into what goes through the network together: neighbours with images of the same modalities."""
-        for _, group in groupby(scenes, lambda scene: list(scene.images)):
-            alike = list(group)
-            yield from (alike[i : i + self.batch_size] for i in range(0, len(alike), self.batch_size))
+    def batches(self, items: Iterable[T], scene_of: Callable[[T], Scene]) -> Iterator[list[T]]:
+        """Cuts items into what goes through the network together: neighbours with images of the same modalities."""
+        for _, alike in groupby(items, lambda item: list(scene_of(item).images)):
+            while batch := list(islice(alike, self.batch_size)):
+                yield batch
 
     def _predict(self, sources: Sequence[Mapping[str, Any]]) -> list[SaliencyResult]:
         results: list[SaliencyResult] = []
@@ -122,7 +124,8 @@ class ScenePredictor(ABC):
             start = time.perf_counter()
             indices = range(first, min(first + self.batch_size, len(sources)))
             scenes = [self._numbered(sources[i], f"image {i}: " if len(sources) > 1 else "") for i in indices]
-            logits = [maps for batch in self.batches(scenes) for maps in self.infer(batch, streams=True)]
+            batches = self.batches(scenes, lambda scene: scene)
+            logits = [maps for batch in batches for maps in self.infer(batch, streams=True)]
             for index, maps in zip(indices, logits, strict=True):
                 check_finite(maps, f"image {index}")
             made = [self._saliency(maps, scene.shape) for maps, scene in zip(logits, scenes, strict=True)]
@@ -156,9 +159,7 @@ class ScenePredictor(ABC):
             values = values[..., 0]
         if values.dtype.kind not in "uif" or not values.size or values.shape[2:] not in ((), (3,)) or values.ndim < 2:
             found = f"{values.dtype} of the shape {list(values.shape)}"
-            raise UserError(
-                f"the {name} image: expected a path or numbers of the shape [H,W] or [H,W,3], found {found}"
-            )
+            raise UserError(f"the {name} image: expected a path or numbers of shape [H,W] or [H,W,3], found {found}")
         if values.dtype.kind == "f" and self._settings[name].scale == "cut":  # a photograph
             if not (values.min() >= 0 and values.max() <= 1):
                 raise UserError(f"the {name} image: expected 8 or 16 bits, or floating point in 0-1")

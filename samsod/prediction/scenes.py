@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from samsod.data.sources.folders import by_stem, images_by_stem, images_or_frames
+from samsod.data.sources.folders import by_stem, images_by_stem, images_or_frames, listed
 from samsod.data.sources.modalities import role_of
 from samsod.data.sources.pairing import Files, lines_of, match, summarise
 from samsod.prediction.frames import Track, VideoScenes
@@ -114,10 +114,7 @@ def _numbered(pattern: Path) -> Files:
     least = max(1, int(width or 1))
     digits = rf"\d{{{least}}}|[1-9]\d{{{least},}}"
     wanted = re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
-    try:
-        found = [(int(match[1]), name) for name in os.listdir(pattern.parent) if (match := wanted.fullmatch(name))]
-    except OSError as error:
-        raise about(pattern.parent, f"cannot be listed: {error.strerror}") from None
+    found = [(int(match[1]), name) for name in listed(pattern.parent) if (match := wanted.fullmatch(name))]
     if not found:
         raise about(pattern, "no file is called so, whatever its number")
     return {f"{number:06d}": pattern.parent / name for number, name in sorted(found)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -57,11 +58,8 @@ def pick_device(wanted: str) -> torch.device:
 def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterator[None]:
     """Joins torchrun's process group while the block runs, if there is one to join.
 
-    GPUs' tensors go by NCCL; the CPU's, and so objects too, by gloo.
-
-    Args:
-        device: This rank's device.
-        timeout_minutes: How long a rank waits for the others before it gives up.
+    GPUs' tensors go by NCCL; the CPU's, and so objects too, by gloo. A rank that has waited for the others as long as
+    the timeout gives up.
     """
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -81,6 +79,13 @@ def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterat
         # nobody, and without it its threads run on while the process ends, which aborts it now and then.
         if dist.is_initialized() and (ended_well or device.type != "cuda"):
             dist.destroy_process_group()
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens at, for a group that is not torchrun's."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def _fresh_store() -> dict[str, Any]:

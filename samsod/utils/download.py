@@ -24,15 +24,11 @@ GONE = (401, 403, 404, 410)
 
 
 def download(url: str, path: Path) -> None:
-    """Downloads a file.
+    """Downloads a file to a path, which must not exist.
 
     What has come lies in `<name>.partial` beside it, and what the server said about the file in `<name>.partial.from`.
     When the download was cut off, the next one asks for the rest; it begins anew if the server has no parts to give or
     another file by now. The file gets its name when it is as long as the server said.
-
-    Args:
-        url: Where it is.
-        path: The file's name here; it must not exist.
 
     Raises:
         UserError: The server has no such file, it is not a URL, `path` exists or cannot be written, or another process
@@ -50,9 +46,7 @@ def download(url: str, path: Path) -> None:
         if not total or file.tell() != total:
             total = _fetch(url, file, origin, total, tag)
             if file.tell() < total:
-                raise Failure(
-                    f"{url}: cut off after {file.tell():,} of {total:,} bytes; the same command goes on there"
-                )
+                raise Failure(f"{url}: cut off after {file.tell():,} of {total:,} bytes; the same command goes on")
         partial.replace(path)
         origin.unlink(missing_ok=True)
 

@@ -6,7 +6,9 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from samsod.utils.streams import make_streams_safe
@@ -50,6 +52,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lower = {item.lower(): item for item in known}
     close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     return f" (did you mean {lower[close[0]]!r}?)" if close else ""
+
+
+@contextmanager
+def collected(faults: list[str]) -> Iterator[None]:
+    """Adds what a `UserError` in the block says to `faults`, to be told with others, instead of raising it."""
+    try:
+        yield
+    except UserError as error:
+        faults += error.args
+
+
+def check_installed(purpose: str, install: str, *packages: str) -> None:
+    """Raises UserError when optional packages cannot be imported: what needs them, and what to `pip install`."""
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            why = "" if getattr(error, "name", "") == package else f" ({error})"
+            raise UserError(f"{purpose} needs {', '.join(packages)}: pip install {install}{why}") from None
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from samsod.utils.errors import UserError
 
@@ -67,6 +69,23 @@ def append_text(path: Path, text: str) -> None:
     """Adds to the end of a text file, as `write_text` writes one."""
     with named(path), path.open("ab") as file:
         file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def read_json(path: Path, expected: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds; messages say that `expected` should be there.
+
+    Raises:
+        UserError: There is no such file, or something else in it; one line.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected {expected}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); expected {expected}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no mapping; expected {expected}")
+    return content
 
 
 def check_writable(folder: str | Path) -> None:

@@ -20,6 +20,4 @@ Maps = dict[str, npt.NDArray[np.float32]]
 def check_finite(maps: Maps, called: str) -> None:
     """Raises Failure when the prediction of an image, which it names, is not finite."""
     if not np.isfinite(maps[FINAL]).all():  # the sum of all streams, so none of them is
-        raise Failure(
-            f"{called}: its prediction is not finite; the weights are damaged, or engine.precision is too low"
-        )
+        raise Failure(f"{called}: its prediction is not finite; the weights are damaged or engine.precision is too low")

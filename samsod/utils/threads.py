@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import repeat
 from typing import TypeVar
 
@@ -13,18 +13,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Stages(ExitStack):
+    """Generators that take from each other; all are closed when the block ends, however it ends."""
+
+    def add(self, stage: Generator[Item, None, None]) -> Generator[Item, None, None]:
+        """One more, which is given back."""
+        return self.enter_context(closing(stage))
+
+
 def in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, name: str
 ) -> Generator[Result, None, None]:
     """`work(item)` for every item, in order, done by threads while the next items are made; 0: by this thread.
 
-    When the work fails, or the generator is closed, no further item is begun, and the threads end.
-
-    Args:
-        work: What is done.
-        items: What it is done to; taken as it is needed, a few ahead of what was yielded.
-        threads: How many.
-        name: What the threads are called.
+    Items are taken as they are needed, a few ahead of what was yielded. When the work fails, or the generator is
+    closed, no further item is begun, and the threads end. They bear the name.
     """
     if threads == 0:
         yield from map(work, items)
@@ -43,13 +46,7 @@ def in_threads(
 
 
 def taken_ahead(items: Iterable[Item], threads: int, name: str) -> Generator[Item, None, None]:
-    """The same items, taken one after the other by a thread, a few ahead of what was yielded; 0: by this thread.
-
-    Args:
-        items: What is taken.
-        threads: 0, or any other number for one thread.
-        name: What the thread is called.
-    """
+    """The same items, taken one after the other by one thread, a few ahead of what was yielded; 0: by this thread."""
     end = object()
     iterator = iter(items)
     with closing(in_threads(lambda _: next(iterator, end), repeat(None), min(1, threads), name)) as taken:

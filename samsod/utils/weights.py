@@ -12,18 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, check_installed
 
 SHOWN = 8
 """How many keys of a kind a message names."""
 
 
 def read_tensors(path: str | Path, expected: str) -> Any:
-    """What a PyTorch file holds, of plain types and tensors alone, on the CPU.
-
-    Args:
-        path: The file.
-        expected: What it should have been, for the message.
+    """What a PyTorch file holds, of plain types and tensors alone, on the CPU; messages say what was `expected`.
 
     Raises:
         UserError: One line: no such file, or truncated, or with bytes that changed since it was written, or not of
@@ -40,11 +36,7 @@ def read_tensors(path: str | Path, expected: str) -> Any:
 
 
 def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
-    """The tensors of a file in the safetensors format, on the CPU; `safetensors` is an optional extra.
-
-    Args:
-        path: The file.
-        expected: What it should have been, for the message.
+    """The tensors of a safetensors file, on the CPU, by an optional extra; messages say what was `expected`.
 
     Raises:
         UserError: One line: no such file, truncated, of another format, or safetensors is not installed.
@@ -63,10 +55,7 @@ def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
 
 def import_safetensors(path: str | Path, purpose: str) -> None:
     """Raises UserError when safetensors, an optional extra, is not installed; to `read` or `write` a file."""
-    try:
-        import safetensors  # noqa: F401
-    except ImportError:
-        raise UserError(f"{path}: to {purpose} it samsod needs safetensors: pip install 'samsod[weights]'") from None
+    check_installed(f"{path}: to {purpose} it samsod", "'samsod[weights]'", "safetensors")
 
 
 def _check_bytes(path: str | Path) -> None:

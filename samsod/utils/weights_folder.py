@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, temporary_folder, write_bytes, write_text
+from samsod.utils.files import check_writable, read_json, temporary_folder, write_bytes, write_text
 from samsod.utils.weights import file_digest, import_safetensors, read_safetensors, tensors_digest
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -22,22 +22,14 @@ TENSORS, DIGEST = "model", "tensors_sha256"
 def read_weights_folder(folder: Path, expected: str) -> dict[str, Any]:
     """What `write_weights_folder` wrote: the entries of its config.json, and as `model` the tensors.
 
-    Args:
-        folder: The folder.
-        expected: What it should have been, for the message.
+    Messages say what was `expected`.
 
     Raises:
         UserError: One line: a file is missing, damaged or of another format, or safetensors is not installed.
     """
-    path = folder / CONFIG
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: a folder without {CONFIG}; expected {expected}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); expected that of {expected}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no mapping; expected that of {expected}")
+    if not (folder / CONFIG).exists():
+        raise UserError(f"{folder}: a folder without {CONFIG}; expected {expected}")
+    content = read_json(folder / CONFIG, f"that of {expected}")
     return {**content, TENSORS: read_safetensors(folder / WEIGHTS, f"that of {expected}")}
 
 

@@ -12,8 +12,9 @@ import torch
 from samsod.config.data_schema import AugmentConfig, DataConfig, DatasetConfig, ModalityConfig
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, Spot, batch_sizes, cross_over, draw, over_expose
-from samsod.data.dataset import Images, PairDataset, SampleKey, augmented, cut_out, read_images, resized
+from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import TrainBatches, train_loader
+from samsod.data.pair_images import Images, augmented, cut_out, read_images, resized
 from samsod.data.sources.catalog import find_set
 from samsod.data.transforms import Factors
 

@@ -68,7 +68,7 @@ def forget_files(pairs: PairDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("read a file")
 
-    monkeypatch.setattr("samsod.data.dataset.read_images", fail)
+    monkeypatch.setattr("samsod.data.pair_images.read_images", fail)
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])

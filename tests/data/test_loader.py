@@ -96,7 +96,7 @@ def test_the_last_batch_can_be_kept(world_size: int) -> None:
 
 def test_a_last_batch_that_cannot_be_shared_is_refused(one_line: OneLine) -> None:
     message = one_line(TrainBatches, 11, 4, 0, 2, 0, drop_last=False)
-    assert message == "train.drop_last is false, but the 2 ranks cannot share the last batch's 3 samples evenly"
+    assert message == "train.drop_last=false: 2 ranks cannot share a last batch of 3"
     assert TrainBatches(12, 4, 0, 2, 0, drop_last=False).last == 4
     assert TrainBatches(3, 4, 0, 1, 0, drop_last=False).steps_per_epoch == 1
 
@@ -185,7 +185,7 @@ def test_a_programming_error_stays_one(root: Path, monkeypatch: pytest.MonkeyPat
     def fail(*_: object) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr("samsod.data.dataset.read_images", fail)
+    monkeypatch.setattr("samsod.data.pair_images.read_images", fail)
     with pytest.raises(KeyError, match="oops"):
         list(eval_loader(dataset(root), 4, 0, 1, workers=0))
 

@@ -23,6 +23,7 @@ from samsod.data.pair_images import Images, augmented, cut_out, resized
 from samsod.data.selection import scored_sets
 from samsod.data.sources.catalog import find_set, look_up
 from tests.conftest import RGBT
+from tests.data.test_dataset import same
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -34,10 +35,6 @@ SPOTS = {"rgb": ModalityConfig(over_exposure=0.5), "thermal": ModalityConfig(cro
 def dataset(root: Path, size: int = 64, family: str = "folders", **data: Any) -> PairDataset:
     found = find_set(DatasetConfig(family=family, root=str(root)), "", RGBT)
     return PairDataset([found], size, DataConfig(**{"sizes": "any", **data}), "augment" in data, 3)
-
-
-def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return all(torch.equal(torch.as_tensor(first[key]), torch.as_tensor(second[key])) for key in first)
 
 
 @pytest.fixture

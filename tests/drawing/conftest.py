@@ -66,5 +66,5 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     def uncounted(*_: object) -> NoReturn:
         raise UserError("not counted")
 
-    monkeypatch.setattr("samsod.drawing.html.figure", lambda draw, height, alt, caption: html.note(caption))
+    monkeypatch.setattr("samsod.drawing.html.figure", lambda draw, alt, caption: html.note(caption))
     monkeypatch.setattr("samsod.drawing.run_report.cost", uncounted)

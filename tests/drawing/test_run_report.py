@@ -11,10 +11,12 @@ import pytest
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.pictures import write_png
 from samsod.drawing import html
-from samsod.drawing.run_files import best_checkpoint, open_run, read_results
+from samsod.drawing.run_files import open_run, read_results
 from samsod.drawing.run_report import run_report
+from samsod.engine.checkpoint import versions
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError
+from samsod.utils.weights import file_digest
 
 VOID = {"meta", "img", "source", "br", "link"}
 
@@ -88,8 +90,7 @@ def test_the_report_holds_the_figures_of_the_run(tested_run: Path, undrawn: None
     shown = [alt.removeprefix("saliency map of ") for alt in page.alts if alt.startswith("saliency map of ")]
     assert shown == sorted(s, key=lambda stem: s[stem]) * 2  # the worst first, then from worst to best
     assert "model.size micro large" in page.text and "model.adapter.name" not in "".join(page.texts[:40])
-    best = best_checkpoint(run)
-    assert best.sha256 in page.text and best.versions["torch"] in page.text
+    assert file_digest(tested_run / "checkpoints" / "best.pt") in page.text and versions()["torch"] in page.text
     assert ("model.size", "micro", "large") in run.changed_settings()
     assert all(value != default for _, value, default in run.changed_settings())
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import builtins
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,7 @@ def test_pictures_that_cannot_be_drawn_are_refused_before_any_work(
     with pytest.raises(UserError, match="is a file, expected a folder"):
         check_picture(tmp_path / "file" / "a.png")
     check_picture(tmp_path / "A.PNG")
-    original = builtins.__import__
-
-    def without_matplotlib(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"^drawing needs matplotlib: pip install 'samsod\[plot\]'$"):
         import_matplotlib()
 

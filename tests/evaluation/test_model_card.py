@@ -41,6 +41,12 @@ def test_front_matter_and_text(card: Any) -> None:
     assert "The network is SAM2's, which is Meta's, under Apache-2.0" in body and "terms of their own" in body
 
 
+def test_parts_of_ones_own_are_named(card: Any, config: Config) -> None:
+    config.imports = ["my_parts.py", "my_|rules"]
+    _, body = card()
+    assert r"parts of its maker's own, to be imported first: my_parts.py, my_\|rules." in body
+
+
 def test_scores_that_are_known_are_told(card: Any) -> None:
     front, body = card(best=0.75, best_step=8)
     (result,) = front["model-index"][0]["results"]

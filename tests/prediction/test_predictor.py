@@ -153,7 +153,7 @@ def test_some_modalities_alone(config: Config, save: Save) -> None:
         ({"rgb": np.zeros((5, 0, 3))}, r"found float64 of the shape \[5, 0, 3\]$"),
         ({"rgb": np.zeros((5, 5, 4), np.uint8)}, r"found uint8 of the shape \[5, 5, 4\]$"),
         ({"rgb": np.full((5, 5), 200.0)}, "^the rgb image: expected 8 or 16 bits, or floating point in 0-1$"),
-        ({"rgb": np.zeros((5, 5), np.int32)}, "^the rgb image: holds int32 values; cut to 8 bits"),
+        ({"rgb": np.zeros((5, 5), np.int32)}, "^the rgb image: holds int32 values; only 16 bits are cut to 8"),
         (
             {"rgb": np.zeros((5, 6), np.uint8)},
             r"^the thermal image has 56x48 pixels, but the rgb image has 6x5 \(sizes=any",

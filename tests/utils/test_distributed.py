@@ -12,7 +12,7 @@ from torch import distributed as dist
 
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
-from tests.ranks import free_port, run_ranks
+from tests.ranks import run_ranks
 
 
 def exchange() -> dict[str, Any]:
@@ -49,7 +49,9 @@ def fault(work: Callable[[], Any]) -> str:
 def exchange_and_fail() -> tuple[dict[str, Any], list[str]]:
     """What is exchanged, and the threads that an exception in a process group leaves behind."""
     found = exchange()
-    os.environ["MASTER_PORT"] = distributed.on_main(free_port)  # the store of the first group may not be gone yet
+    os.environ["MASTER_PORT"] = distributed.on_main(
+        distributed.free_port
+    )  # the store of the first group may not be gone yet
     dist.destroy_process_group()
     with contextlib.suppress(UserError), distributed.process_group(torch.device("cpu")):
         distributed.barrier()

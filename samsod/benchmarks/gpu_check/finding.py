@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +15,13 @@ from samsod.config import Config
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils.precision import set_tf32
 
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the page.
-
-    Attributes:
-        check: What was compared.
-        result: `passed`, `failed` or `skipped`.
-        figure: What came out, or why nothing did.
-        limit: What it may be at most.
-    """
+    """One line of the page: what was compared, what came out of it or why nothing did, and what it may be at most."""
 
     check: str
-    result: str
+    result: Literal["passed", "failed", "skipped"]
     figure: str
     limit: str = ""
 
@@ -55,8 +47,8 @@ class Subject:
         return replace(self.config, engine=replace(self.config.engine, precision=precision))  # type: ignore[arg-type]
 
 
-def without_jumps(config: Config) -> Config:
-    """The config with adapters that keep every channel.
+def smoothed(config: Config) -> Config:
+    """The config with adapters that keep every channel, and so gradients that do not jump.
 
     TopK's gradient jumps where two activations nearly tie, as many do near zero, and other kernels round a few of them
     the other way: seen are 8e-4 of a merged gradient, with logits that differ by 8e-7.
@@ -65,22 +57,10 @@ def without_jumps(config: Config) -> Config:
     return replace(config, model=replace(config.model, adapter=adapter))
 
 
-@dataclass
-class Compared:
-    """The largest difference so far, for one finding."""
-
-    check: str
-    limit: float
-    largest: float = field(default=0.0)
-
-    def add(self, value: float) -> None:
-        """Takes up a difference; one that is no number counts as infinite."""
-        self.largest = max(self.largest, value if value == value else float("inf"))
-
-    def finding(self) -> Finding:
-        """Whether it is within the limit."""
-        result = PASSED if self.largest <= self.limit else FAILED
-        return Finding(self.check, result, f"{self.largest:.2g}", f"{self.limit:.2g}")
+def compared(check: str, limit: float, differences: Iterable[float]) -> Finding:
+    """Whether the largest difference is within the limit; one that is no number counts as infinite."""
+    largest = max(value if value == value else float("inf") for value in differences)
+    return Finding(check, "passed" if largest <= limit else "failed", f"{largest:.2g}", f"{limit:.2g}")
 
 
 def apart(first: Tensor, second: Tensor) -> float:

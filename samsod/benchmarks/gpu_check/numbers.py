@@ -9,18 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samsod.benchmarks.gpu_check.finding import (
-    SKIPPED,
-    Compared,
-    Finding,
-    Subject,
-    apart,
-    fill_adapters,
-    full_float32,
-    without_jumps,
-)
+from samsod.benchmarks.gpu_check.finding import Finding, Subject, apart, compared, fill_adapters, full_float32, smoothed
 from samsod.benchmarks.plain import PlainTraining, lacks
-from samsod.benchmarks.step import SteppedTrainer, random_batch, synthetic_trainer
+from samsod.benchmarks.step import random_batch, synthetic_trainer
 from samsod.config import Config, ModelConfig
 from samsod.config.data_schema import DatasetConfig
 from samsod.config.schema import TestConfig
@@ -36,25 +27,23 @@ FP32, JUMPS, SCORES = 1e-4, 2e-2, 1e-3
 SHORTENED = {"bf16": (0.05, 0.3), "fp16": (0.01, 0.1)}
 """By precision, the limits of logits and of merged gradients."""
 SCENES, SIDE = 4, 160
+Tensors = Mapping[str, Tensor]
 
 
 def precisions(subject: Subject) -> Iterator[Finding]:
     """Logits and merged gradients of one step: fp32 beside the plain network on the CPU, the others beside fp32."""
     if lacking := lacks(subject.config):
-        yield Finding("logits and merged gradients beside the plain network", SKIPPED, lacking)
+        yield Finding("logits and merged gradients beside the plain network", "skipped", lacking)
         return
     place = "beside the plain network on the CPU"
     with full_float32():
-        smooth = replace(subject, config=without_jumps(subject.config))
+        smooth = replace(subject, config=smoothed(subject.config))
         found, expected = _logits_and_gradients(smooth, "fp32"), _plain(smooth.config)
         yield from _compare(f"fp32 {place}, every channel kept", found, expected, (FP32, FP32))
         full, expected = _logits_and_gradients(subject, "fp32"), _plain(subject.config)
         yield from _compare(f"fp32 {place}", full, expected, (FP32, JUMPS))
         for precision, limits in SHORTENED.items():
             yield from _compare(f"{precision} beside fp32", _logits_and_gradients(subject, precision), full, limits)
-
-
-Tensors = Mapping[str, Tensor]
 
 
 def _plain(config: Config) -> tuple[Tensors, Tensors]:
@@ -71,10 +60,8 @@ def _compare(
     label: str, found: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensors], limits: tuple[float, float]
 ) -> Iterator[Finding]:
     for what, mine, theirs, limit in zip(("logits", "merged gradients"), found, expected, limits, strict=True):
-        compared = Compared(f"{what}, {label}", limit)
-        for name, values in theirs.items():
-            compared.add(apart(mine[name], values))
-        yield compared.finding()
+        differences = (apart(mine[name], values) for name, values in theirs.items())
+        yield compared(f"{what}, {label}", limit, differences)
 
 
 def _logits_and_gradients(subject: Subject, precision: str) -> tuple[Tensors, Tensors]:
@@ -100,7 +87,7 @@ def scores(subject: Subject) -> Iterator[Finding]:
     """An evaluation on generated scenes on the device, in batches of two, beside the CPU's, one by one."""
     check = "scores of an evaluation, batches of 2 beside the CPU one by one"
     if subject.config.model.modalities != ModelConfig().modalities:
-        yield Finding(check, SKIPPED, f"generated scenes have {', '.join(ModelConfig().modalities)}")
+        yield Finding(check, "skipped", f"generated scenes have {', '.join(ModelConfig().modalities)}")
         return
     config, pairs = evaluation_config(subject.config), scenes(subject.folder / "scenes")
     model = _filled(config)
@@ -108,10 +95,7 @@ def scores(subject: Subject) -> Iterator[Finding]:
         expected = evaluate(model, pairs, config)[FINAL].result()
         batched = replace(config, test=replace(config.test, batch_size=2))
         found = evaluate(model.to(subject.device), pairs, batched)[FINAL].result()
-    compared = Compared(check, SCORES)
-    for name, value in expected.items():
-        compared.add(abs(found[name] - value))
-    yield compared.finding()
+    yield compared(check, SCORES, (abs(found[name] - value) for name, value in expected.items()))
 
 
 def scenes(folder: Path) -> PairSet:
@@ -128,5 +112,4 @@ def evaluation_config(config: Config) -> Config:
 
 
 def _filled(config: Config) -> SaliencyModel:
-    stepped: SteppedTrainer = synthetic_trainer(config, CPU, fill_adapters)
-    return stepped.trainer.model.eval()
+    return synthetic_trainer(config, CPU, fill_adapters).trainer.model.eval()

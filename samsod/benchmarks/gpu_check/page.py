@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from samsod.benchmarks.gpu_check.finding import FAILED, Finding
+from samsod.benchmarks.gpu_check.finding import Finding
 from samsod.engine.checkpoint import versions
 from samsod.utils.files import write_text
 from samsod.utils.machine import cores, device_name
@@ -42,15 +42,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 def write_page(
     folder: Path, about: Mapping[str, Any], findings: Sequence[Finding], tables: Mapping[str, Any], done: bool
 ) -> None:
-    """Writes both files, whole or not at all.
-
-    Args:
-        folder: Where.
-        about: The machine.
-        findings: What the checks found.
-        tables: By title, what was measured: `figures` and `lines`.
-        done: Whether all checks have been made.
-    """
+    """Writes both files, each whole or not at all; `tables` holds by title what was measured: `figures` and `lines`."""
     figures = {title: table["figures"] for title, table in tables.items()}
     content = {
         "finished": done,
@@ -66,11 +58,6 @@ def verdict(findings: Sequence[Finding]) -> str:
     """How many checks there were, by result."""
     results = [finding.result for finding in findings]
     return ", ".join(f"{results.count(result)} {result}" for result in dict.fromkeys(results)) or "none yet"
-
-
-def failed(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that failed."""
-    return [finding for finding in findings if finding.result == FAILED]
 
 
 def _markdown(about: Mapping[str, Any], findings: Sequence[Finding], tables: Mapping[str, Any], done: bool) -> str:

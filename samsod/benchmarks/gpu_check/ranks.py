@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,24 +12,14 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
-from samsod.benchmarks.gpu_check.finding import (
-    FAILED,
-    PASSED,
-    SKIPPED,
-    Compared,
-    Finding,
-    Subject,
-    apart,
-    fill_adapters,
-    full_float32,
-    without_jumps,
-)
+from samsod.benchmarks.gpu_check.finding import Finding, Subject, apart, compared, fill_adapters, full_float32, smoothed
 from samsod.benchmarks.gpu_check.numbers import FP32, evaluation_config, scenes
 from samsod.benchmarks.step import synthetic_trainer
 from samsod.config import Config, ModelConfig
 from samsod.engine.launch import launch
 from samsod.evaluation.evaluator import evaluate
 from samsod.modeling.samsod import FINAL
+from samsod.utils.distributed import free_port
 from samsod.utils.errors import Failure
 
 STEPS = 2
@@ -45,31 +34,23 @@ def ranks(subject: Subject) -> Iterator[Finding]:
     backend = "NCCL" if subject.device.type == "cuda" else "gloo"
     label = f"{subject.ranks} ranks ({backend}) beside one process"
     if subject.ranks < 2:
-        yield Finding(label, SKIPPED, "one GPU: needs two or more")
+        yield Finding(label, "skipped", "one GPU: needs two or more")
         return
     train = replace(subject.config.train, batch_size=subject.ranks, accumulate=1, log_every=1)
-    config = without_jumps(replace(subject.config, train=train))
+    config = smoothed(replace(subject.config, train=train))
     alone = _work(config, subject.folder / "scenes_of_ranks", subject.device)
     found = _spawned(config, subject.folder, subject.ranks)
-    gradients = Compared(f"merged gradient of the first step, {label}", FP32)
-    for rank in found:
-        gradients.add(apart(rank["gradient"], alone["gradient"]))
-    yield gradients.finding()
-    same = all(torch.equal(rank["weights"], found[0]["weights"]) for rank in found)
-    yield Finding(
-        f"weights of the ranks after {STEPS} steps", PASSED if same else FAILED, _bits(same), "the same bits on all"
-    )
+    gradients = (apart(rank["gradient"], alone["gradient"]) for rank in found)
+    yield compared(f"merged gradient of the first step, {label}", FP32, gradients)
+    check, limit = f"weights of the ranks after {STEPS} steps", "the same bits on all"
+    if all(torch.equal(rank["weights"], found[0]["weights"]) for rank in found):
+        yield Finding(check, "passed", "the same bits", limit)
+    else:
+        yield Finding(check, "failed", "they differ", limit)
     if alone["scores"] is None:
         return
-    scores = Compared(f"scores of an evaluation, {label}", SUMS)
-    for rank in found:
-        for name, value in alone["scores"].items():
-            scores.add(abs(rank["scores"][name] - value))
-    yield scores.finding()
-
-
-def _bits(same: bool) -> str:
-    return "the same bits" if same else "they differ"
+    differences = (abs(rank["scores"][name] - value) for rank in found for name, value in alone["scores"].items())
+    yield compared(f"scores of an evaluation, {label}", SUMS, differences)
 
 
 def _work(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
@@ -96,7 +77,7 @@ def _spawned(config: Config, folder: Path, count: int) -> list[dict[str, Any]]:
         Failure: They did not end in time.
         Exception: One failed.
     """
-    context = multiprocessing.spawn(_rank, (count, _free_port(), config, folder), nprocs=count, join=False)
+    context = multiprocessing.spawn(_rank, (count, free_port(), config, folder), nprocs=count, join=False)
     assert context is not None
     deadline = time.monotonic() + LIMIT_SECONDS
     try:
@@ -118,10 +99,3 @@ def _rank(rank: int, count: int, port: str, config: Config, folder: Path) -> Non
     with launch(config) as device:
         told = _work(config, folder / f"scenes_of_rank_{rank}", device)
     torch.save(told, folder / f"rank_{rank}.pt")
-
-
-def _free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])

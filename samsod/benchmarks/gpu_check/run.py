@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from samsod.benchmarks.gpu_check.finding import FAILED, PASSED, Finding, Subject
+from samsod.benchmarks.gpu_check.finding import Finding, Subject
 from samsod.benchmarks.gpu_check.numbers import precisions, scores
 from samsod.benchmarks.gpu_check.page import machine, write_page
 from samsod.benchmarks.gpu_check.ranks import ranks
@@ -36,14 +36,7 @@ def small_config() -> Config:
 def check_device(
     configs: Sequence[Config], device: torch.device, output: Path, rounds: int, precisions: Sequence[str]
 ) -> list[Finding]:
-    """Checks the first config's model, then times all of them, and writes the page.
-
-    Args:
-        configs: The configs, by the names of their output folders.
-        device: The device.
-        output: Folder of the page, which is there.
-        rounds: Rounds of the benchmark.
-        precisions: What it is made in.
+    """Checks the first config's model, then times all in each precision; the page goes into `output`, which is there.
 
     Returns:
         What was found; a check that raised an error counts as failed, and the others are made all the same.
@@ -74,7 +67,7 @@ def _found(name: str, check: Iterator[Finding]) -> list[Finding]:
     try:
         findings.extend(check)
     except Exception as error:
-        findings.append(Finding(name, FAILED, f"{type(error).__name__}: {_last_line(error)}"))
+        findings.append(Finding(name, "failed", f"{type(error).__name__}: {_last_line(error)}"))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     for finding in findings:
@@ -100,4 +93,4 @@ def _benchmark(
         "lines": "\n\n".join(report.lines for report in reports),
     }
     step = tables[title]["figures"]["step"]
-    yield Finding(title, PASSED, f"{step['images_per_second']['median']:.3g} images/s in training")
+    yield Finding(title, "passed", f"{step['images_per_second']['median']:.3g} images/s in training")

@@ -11,22 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samsod.benchmarks.gpu_check.finding import (
-    FAILED,
-    PASSED,
-    SKIPPED,
-    Finding,
-    Subject,
-    apart,
-    fill_adapters,
-    full_float32,
-)
+from samsod.benchmarks.gpu_check.finding import Finding, Subject, apart, fill_adapters, full_float32
 from samsod.benchmarks.step import synthetic_trainer
 from samsod.config import Config
 from samsod.engine.checkpoint import step_path
 
 STEPS, CUT = 4, 2
-REPEATS = "a step repeats its bits"
 
 
 def resumed(subject: Subject) -> Iterator[Finding]:
@@ -43,13 +33,13 @@ def _resumed(subject: Subject, precision: str) -> Finding:
     straight = _weights_after(config, subject.device, first, "never")
     found = _weights_after(config, subject.device, whole, str(step_path(first / "checkpoints", CUT)))
     if torch.equal(found, straight):
-        return Finding(check, PASSED, "the same bits", "the same bits")
+        return Finding(check, "passed", "the same bits", "the same bits")
     again = _weights_after(config, subject.device, subject.folder / f"again_{precision}", "never")
     figure = f"{apart(found, straight):.2g}"
     if torch.equal(again, straight):
-        return Finding(check, FAILED, figure, "the same bits")
+        return Finding(check, "failed", figure, "the same bits")
     noise = f"two runs that were not cut off differ by {apart(again, straight):.2g}: some kernel does not repeat itself"
-    return Finding(check, SKIPPED, f"{figure}, but {noise}", "the same bits")
+    return Finding(check, "skipped", f"{figure}, but {noise}", "the same bits")
 
 
 def _weights_after(config: Config, device: torch.device, output: Path, resume: str) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from samsod.benchmarks.counts import Operators
-from samsod.benchmarks.gpu_check.finding import FAILED, PASSED, Finding, Subject
+from samsod.benchmarks.gpu_check.finding import Finding, Subject
 from samsod.benchmarks.step import SteppedTrainer, synthetic_trainer
 
 STEPS = 2
@@ -26,7 +26,7 @@ def host_reads(subject: Subject) -> Iterator[Finding]:
         reads = _on_gpu(stepped) if subject.device.type == "cuda" else _on_cpu(stepped)
         places = ", ".join(f"{place} ({count})" for place, count in reads.most_common(5))
         figure = f"{reads.total()}{': ' * bool(places)}{places}"
-        yield Finding(f"host reads in {STEPS} steps, {precision}", FAILED if reads else PASSED, figure, "0")
+        yield Finding(f"host reads in {STEPS} steps, {precision}", "failed" if reads else "passed", figure, "0")
 
 
 def _on_gpu(stepped: SteppedTrainer) -> Counter[str]:

@@ -23,12 +23,7 @@ Watch = Callable[[Iterable[PairFacts], int, str], Iterable[PairFacts]]
 
 @dataclass(frozen=True)
 class CheckedSet:
-    """A set whose every file was read.
-
-    Attributes:
-        found: The set.
-        facts: What each of its complete pairs holds, in their order.
-    """
+    """A set whose every file was read, and what each of its complete pairs holds, in their order."""
 
     found: FoundSet
     facts: tuple[PairFacts, ...]
@@ -118,5 +113,5 @@ def _by_digest(facts: Iterable[PairFacts]) -> dict[str, list[str]]:
     return stems
 
 
-def _same(stems: Sequence[str], most: int = 3) -> str:
-    return " = ".join([*stems[:most], *(["..."] if len(stems) > most else [])])
+def _same(stems: Sequence[str]) -> str:
+    return " = ".join([*stems[:3], *["..."] * (len(stems) > 3)])

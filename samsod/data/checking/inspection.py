@@ -6,7 +6,6 @@ import hashlib
 import multiprocessing
 import os
 import re
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +22,10 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from samsod.config.data_schema import ModalityConfig, Sizes
 from samsod.data.decoding.images import Bytes, decode_stored, read_orientation, read_truth
 from samsod.data.decoding.modality import read_modality
-from samsod.data.loader import make_frugal
+from samsod.data.loader import make_frugal, signals_held
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair
-from samsod.utils.errors import Failure, UserError, shown
+from samsod.utils.errors import Failure, collected, shown
 from samsod.utils.machine import cores
 
 Read = TypeVar("Read")
@@ -162,11 +161,8 @@ class _Inspection(Dataset[PairFacts]):
             )
         # Ctrl-C and SIGTERM are this process's business. Blocked, they reach no other from its very start, and this
         # one when all are there: what is cut short while it starts them cannot end them.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
+        with signals_held():
             return iter(loader)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def killed(self, message: str) -> str:
         """One line from what torch says of a process that was killed; nothing for any other message."""
@@ -192,11 +188,9 @@ def _end_with_parent() -> None:
 
 
 def _attempt(read: Callable[[Path], Read], path: Path, faults: list[str]) -> Read | None:
-    try:
+    with collected(faults):
         return read(path)
-    except UserError as error:
-        faults.append(str(error))
-        return None
+    return None
 
 
 def _differ_in_proportions(shapes: Iterable[tuple[int, ...]]) -> bool:

@@ -50,7 +50,9 @@ def as_json(found: Recognised, checked: Sequence[CheckedSet]) -> dict[str, Any]:
         {
             **dict(zip(BEFORE + AFTER, _figures(one, checked), strict=True)),
             "images": _images(one),
-            **_whereabouts(one),
+            "family": one.found.family.name,
+            "root": str(one.found.layout.root),
+            "folders": {role: str(folder) for role, folder in one.found.layout.folders.items()},
             "faults": one.faults,
         }
         for one in checked
@@ -82,12 +84,6 @@ def _images(one: CheckedSet) -> dict[str, str]:
         name: _with_kinds(one.facts, name, (fact.kinds.get(name, "") for fact in one.facts))
         for name in one.found.modalities
     }
-
-
-def _whereabouts(one: CheckedSet) -> dict[str, Any]:
-    found = one.found
-    folders = {role: str(folder) for role, folder in found.layout.folders.items()}
-    return {"family": found.family.name, "root": str(found.layout.root), "folders": folders}
 
 
 def _sizes(facts: Iterable[PairFacts]) -> str:

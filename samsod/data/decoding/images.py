@@ -57,12 +57,8 @@ def read_rgb(path: str | Path) -> Bytes:
 def reduction(path: str | Path, least: int) -> int:
     """By how much a JPEG may be reduced while it is decoded, which is several times faster than resizing it.
 
-    Args:
-        path: The file.
-        least: Pixels that are to be left on either side; 0: all.
-
     Returns:
-        8, 4 or 2, if it divides both sides of a JPEG, else 1.
+        8, 4 or 2, if it divides both sides of a JPEG and leaves `least` pixels of them (0: all), else 1.
 
     Raises:
         UserError: The file cannot be read.
@@ -142,19 +138,11 @@ def read_truth(path: str | Path) -> Mask:
     white = 255 if brightest <= 255 else 65535
     image = as_bytes(image if white == 255 else image >> 8)
     if image.max() <= THRESHOLD:
-        raise about(
-            path,
-            f"not a mask: its brightest pixel is {brightest} of {white}, "
-            "and salient ones are above half, or 1 in a mask of 0 and 1",
-        )
+        raise about(path, f"not a mask: its brightest pixel is {brightest} of {white}; a mask has some above half")
     low, high = GREY_BAND
     grey = cv2.countNonZero(cv2.inRange(image, low, high)) / image.size
     if grey > GREY_SHARE:
-        raise about(
-            path,
-            f"not a mask: {grey:.0%} of its pixels are neither dark nor bright "
-            f"({low} to {high}; expected at most {GREY_SHARE:.0%})",
-        )
+        raise about(path, f"not a mask: {grey:.0%} of it is grey ({low} to {high}), expected at most {GREY_SHARE:.0%}")
     return image > THRESHOLD
 
 
@@ -176,14 +164,12 @@ def read_saliency(path: str | Path) -> Bytes:
         raise about(path, f"holds {image.dtype} values; a saliency map has 8 or 16 bits")
     if image.ndim == 3:
         if (spread := _channel_spread(image)) > 0:
-            raise about(
-                path, f"not a saliency map: its three channels differ (by up to {spread}); expected a grey image"
-            )
+            raise about(path, f"not a saliency map: its three channels differ (by up to {spread}); expected grey")
         image = np.ascontiguousarray(image[:, :, 0])
     if image.dtype == np.uint16:
         if (image % 257).any():
             raise about(
-                path, "holds 16-bit values that are no 8-bit ones; the metrics are defined on 8 bits: save it so"
+                path, "holds 16-bit values that are no 8-bit ones, which the metrics are defined on: save it so"
             )
         image = image // 257
     return as_bytes(image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,26 +70,19 @@ def to_8_bits(image: npt.NDArray[Any], config: ModalityConfig, called: str) -> B
 def _cut(called: str, image: npt.NDArray[Any]) -> Bytes:
     """The upper 8 bits of 16."""
     if image.dtype != np.uint16:
-        raise UserError(
-            f"{called}: holds {image.dtype} values; cut to 8 bits can be only 16 (see scale of its modality)"
-        )
+        raise UserError(f"{called}: holds {image.dtype} values; only 16 bits are cut to 8 (see its modality's scale)")
     return as_bytes(image >> 8)
 
 
 def _missing(image: npt.NDArray[Any], value: float | None) -> Mask | None:
     """Where there is no reading, H×W; None when there is one everywhere."""
-    absent = []
-    if image.dtype.kind == "f":
-        absent.append(_pixels(~np.isfinite(image), np.any))
+    if value is None and image.dtype.kind != "f":
+        return None
+    channels = image.reshape(*image.shape[:2], -1)
+    missing: Mask = ~np.isfinite(channels).all(axis=2)
     if value is not None:
-        absent.append(_pixels(image == value, np.all))
-    missing: Mask = np.logical_or.reduce(absent) if absent else np.zeros((), np.bool_)
+        missing |= (channels == value).all(axis=2)
     return missing if missing.any() else None
-
-
-def _pixels(of_values: Mask, over_channels: Callable[..., Any]) -> Mask:
-    pixels: Mask = of_values if of_values.ndim == 2 else over_channels(of_values, axis=2)
-    return pixels
 
 
 def _bounds(called: str, image: npt.NDArray[Any], missing: Mask | None, config: ModalityConfig) -> tuple[float, float]:
@@ -102,10 +94,7 @@ def _bounds(called: str, image: npt.NDArray[Any], missing: Mask | None, config: 
         return config.range[0], config.range[1]
     if image.dtype == np.uint16:
         return 0.0, 65535.0
-    raise UserError(
-        f"{called}: holds {image.dtype} values, and the scale of its modality is fixed: "
-        "say in its range which of them become 0 and 255"
-    )
+    raise UserError(f"{called}: holds {image.dtype} values, and scale is fixed: say in range which become 0 and 255")
 
 
 def _stretched(image: npt.NDArray[Any], missing: Mask | None, low: float, high: float) -> Bytes:

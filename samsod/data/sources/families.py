@@ -36,9 +36,8 @@ def family_named(name: str) -> Family:
         UserError: There is none.
     """
     if name not in FAMILIES:
-        raise UserError(
-            f"no data set family is called {name!r}{nearest(name, FAMILIES)}; known: {', '.join(sorted(FAMILIES))}"
-        )
+        known = ", ".join(sorted(FAMILIES))
+        raise UserError(f"no data set family is called {name!r}{nearest(name, FAMILIES)}; known: {known}")
     return FAMILIES[name]
 
 

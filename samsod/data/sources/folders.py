@@ -38,7 +38,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         Absent: The folder cannot be listed.
     """
-    paths = [folder / name for name in _listed(folder) if os.path.splitext(name)[1].lower() in ENDINGS]
+    paths = [folder / name for name in listed(folder) if os.path.splitext(name)[1].lower() in ENDINGS]
     return [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 
 
@@ -66,11 +66,7 @@ def images_or_frames(folder: Path, within: Sequence[str] = ()) -> dict[str, Path
 
 
 def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
-    """Images by stem, in the given order.
-
-    Args:
-        paths: The images.
-        place: Where they were found, for messages.
+    """Images by stem, in the given order; messages say that they were found in a place.
 
     Raises:
         UserError: There is none, or some of one stem; one line for each such stem.
@@ -123,10 +119,10 @@ def subfolders(folder: Path) -> list[Path]:
     Raises:
         Absent: The folder cannot be listed.
     """
-    return [folder / name for name in _listed(folder) if os.path.isdir(folder / name)]
+    return [folder / name for name in listed(folder) if os.path.isdir(folder / name)]
 
 
-def _listed(folder: Path) -> list[str]:
+def listed(folder: Path) -> list[str]:
     """The names in a folder that are not hidden, sorted."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))

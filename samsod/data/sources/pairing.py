@@ -21,11 +21,7 @@ Files = Mapping[str, Path]
 class Unmatched(NamedTuple):
     """A file without a partner; or a list file, for a stem that the reference has no image of.
 
-    Attributes:
-        stem: The stem.
-        path: The file.
-        called: What it has no partner of.
-        folder: Where that was looked for.
+    The partner is `called` so, and was looked for in `folder`.
     """
 
     stem: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from samsod.data.sources.family import Family
 from samsod.data.sources.modalities import MODALITIES
 
-_RGBT, _RGBD = ("rgb", "thermal"), ("rgb", "depth")
+_RGBT, _RGBD, _RGBDT = ("rgb", "thermal"), ("rgb", "depth"), tuple(MODALITIES)
 
 RGB_THERMAL = (
     Family("vt5000", ("VT5000", "VT5000_clear"), {"train": 2500, "test": 2500}, _RGBT),
@@ -56,12 +56,7 @@ RGB_DEPTH = (
 )
 
 RGB_DEPTH_THERMAL = (
-    Family(
-        "vdt2048",
-        ("VDT-2048", "VDT", "VDT2048 dataset", "VDT dataset"),
-        {"train": 1048, "test": 1000},
-        tuple(MODALITIES),
-    ),
+    Family("vdt2048", ("VDT-2048", "VDT", "VDT2048 dataset", "VDT dataset"), {"train": 1048, "test": 1000}, _RGBDT),
 )
 
 RGB_DEPTH_VIDEOS = (

@@ -15,7 +15,7 @@ from samsod.data.sources.folders import Absent, children, some_of, subfolders, w
 from samsod.data.sources.layout import bears_name, find_layout
 from samsod.data.sources.modalities import MODALITIES, role_of
 from samsod.data.sources.wanted import ALL_PARTS, NoPlace
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, collected
 
 SEVERAL = 4
 """So many trees of one's own in a folder are perhaps the videos of one set."""
@@ -63,7 +63,8 @@ def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | No
     for family in published:
         _find_published(found, family, root, wanted=bool(family_name))
     itself = [family for family in own if family_name or not family.videos]
-    if own and not _at_home(found, root) and not _find_own(found, itself, root):
+    at_home = any(one.layout.root == root for one in found.sets)
+    if own and not at_home and not _find_own(found, itself, root):
         _find_own_below(found, own, root)
     if not found.sets and not found.faults:
         there = ", ".join(path.name for path in subfolders(root)[:20]) or "no folders"
@@ -150,16 +151,12 @@ def _is_taken(found: Recognised, config: DatasetConfig, family: Family, modaliti
 
 def _held(found: Recognised, config: DatasetConfig, family: Family, root: Path) -> list[str]:
     """The modalities that a tree of one's own, or a part of it, has images of; none if a named folder is not there."""
-    tried = {
-        name: _first_that_fits([replace(config, folders=_only(name, found.folders))], family, root, [name])
-        for name in dict.fromkeys([*MODALITIES, *found.folders])
-    }
+    tried = {}
+    for name in dict.fromkeys([*MODALITIES, *found.folders]):
+        folders = {name: found.folders[name]} if name in found.folders else {}
+        tried[name] = _first_that_fits([replace(config, folders=folders)], family, root, [name])
     held = [name for name, result in tried.items() if isinstance(result, DatasetConfig)]
     return held if set(found.folders) <= set(held) else []
-
-
-def _only(name: str, folders: Mapping[str, str]) -> dict[str, str]:
-    return {name: folders[name]} if name in folders else {}
 
 
 def _find_own_below(found: Recognised, families: Sequence[Family], root: Path) -> None:
@@ -179,16 +176,8 @@ def _find_own_below(found: Recognised, families: Sequence[Family], root: Path) -
 
 
 def _add(found: Recognised, config: DatasetConfig, root: Path, modalities: Sequence[str]) -> None:
-    try:
+    with collected(found.faults):
         one = look_up(config, str(root), modalities)
-    except UserError as error:
-        found.faults += error.args
-        return
-    found.sets.append(one)
-    if one.unlabelled:
-        found.notes.append(f"{one.label}: {one.unlabelled} frames without a mask are passed over")
-
-
-def _at_home(found: Recognised, root: Path) -> bool:
-    """Whether the folder itself is one of the sets found."""
-    return any(one.layout.root == root for one in found.sets)
+        found.sets.append(one)
+        if one.unlabelled:
+            found.notes.append(f"{one.label}: {one.unlabelled} frames without a mask are passed over")

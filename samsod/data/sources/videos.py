@@ -18,11 +18,7 @@ HOLDERS = ("data", "videos")
 
 
 def find_videos(wanted: Wanted, root: Path) -> tuple[Path, dict[str, dict[str, Path]]]:
-    """The videos of a set or its part.
-
-    Args:
-        wanted: What is looked for.
-        root: The set's folder, or the part's.
+    """The videos of a set or its part, in the folder of either.
 
     Returns:
         The folder that holds them, and by name the folders of each by role.
@@ -33,10 +29,7 @@ def find_videos(wanted: Wanted, root: Path) -> tuple[Path, dict[str, dict[str, P
     """
     for role in wanted.roles:
         if wanted.says_where(role):
-            raise UserError(
-                f"{wanted.config.family}: {wanted.folder(role)}: every video has folders of its own: "
-                "say only what they are called in each"
-            )
+            raise UserError(f"{wanted.config.family}: {wanted.folder(role)}: name only what it is called in each video")
     place, source = _part(wanted, root)
     place = next((holder for holder in children(place, HOLDERS) if not _is_video(wanted, holder)), place)
     there = {folder.name: folder for folder in subfolders(place)}

@@ -34,7 +34,6 @@ from samsod.data.synthetic.shapes import (
 Bytes = npt.NDArray[np.uint8]
 
 VERSION = 1  # of the drawing: another number means other pictures for the same seed
-SENSORS = ("rgb", "depth", "thermal")
 
 
 class Scene(NamedTuple):
@@ -69,7 +68,7 @@ def make_scene(seed: int, split: int, index: int, size: int, modalities: Sequenc
         split: 0 for training, 1 for testing.
         index: The scene's number in its split, from 0.
         size: Height and width in pixels.
-        modalities: Some of `SENSORS`.
+        modalities: Some of rgb, depth and thermal.
     """
     rng = np.random.default_rng([seed, split, index])
     kinds = scene_kinds(modalities)

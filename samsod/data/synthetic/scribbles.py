@@ -17,11 +17,12 @@ import numpy as np
 
 from samsod.config.data_schema import DatasetConfig
 from samsod.data.decoding.images import Bytes, Mask, cv2, read_rgb, read_truth
+from samsod.data.pictures import write_png
 from samsod.data.sources.catalog import Pair, look_up
 from samsod.data.sources.folders import images_by_stem
 from samsod.data.synthetic.strokes import Stroke, region_strokes
-from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, temporary_folder, write_bytes
+from samsod.utils.errors import UserError, collected
+from samsod.utils.files import check_writable, temporary_folder
 
 FOREGROUND, LABELLED = "foreground", "labelled"
 SPECK = 0.02  # parts of the object smaller than this share of its largest are passed over
@@ -144,15 +145,11 @@ def _write(masks: Iterable[Path], folders: Sequence[Path], seed: int, width: int
     for folder in folders:
         folder.mkdir()
     for path in masks:
-        try:
+        with collected(faults):
             scribbles = scribble_file(path, seed, width)
-        except UserError as error:
-            faults += error.args
-            continue
-        shares.append([strokes.mean() for strokes in scribbles])
-        for folder, strokes in zip(folders, scribbles, strict=True):
-            _, data = cv2.imencode(".png", strokes.astype(np.uint8) * np.uint8(255))
-            write_bytes(folder / f"{path.stem}.png", data.data)
+            shares.append([strokes.mean() for strokes in scribbles])
+            for folder, strokes in zip(folders, scribbles, strict=True):
+                write_png(folder / f"{path.stem}.png", strokes.astype(np.uint8) * np.uint8(255))
     if faults:
         raise UserError(*faults)
     foreground, labelled = np.mean(shares, axis=0).tolist()

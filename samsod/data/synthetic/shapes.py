@@ -219,10 +219,8 @@ def soft_patch(rng: Rng, alpha: Plane, radius: float) -> Plane:
     centre_x, centre_y = free_point(rng, alpha)
     x, y = coordinates(size)
     stretch = rng.uniform(0.7, 1.4)
-    along, across = (
-        (x - np.float32(centre_x)) * np.float32(stretch),
-        (y - np.float32(centre_y)) / np.float32(stretch),
-    )
+    along = (x - np.float32(centre_x)) * np.float32(stretch)
+    across = (y - np.float32(centre_y)) / np.float32(stretch)
     distance = (np.square(along) + np.square(across)) / np.float32(radius**2)
     return np.exp(-distance * np.exp(0.25 * smooth_noise(rng, size, 4))).astype(np.float32)
 

@@ -50,10 +50,9 @@ def region_strokes(region: Mask, rng: np.random.Generator, most: int) -> Iterato
 
 
 def thinned(mask: Mask) -> Mask:
-    """The skeleton of a mask, one pixel wide (Zhang and Suen, "A fast parallel algorithm for thinning", 1984).
+    """The skeleton, one pixel wide, of a mask (bool, H×W), beyond whose border all counts as False.
 
-    Args:
-        mask: bool, H×W; beyond its border it counts as False.
+    Zhang and Suen, "A fast parallel algorithm for thinning", 1984.
     """
     image = np.pad(mask, 1)
     height, width = mask.shape
@@ -73,11 +72,7 @@ def thinned(mask: Mask) -> Mask:
 
 
 def longest_path(skeleton: Mask) -> Stroke:
-    """The longest way through a skeleton that is no detour, as points; of no points if the skeleton is empty.
-
-    Args:
-        skeleton: bool, H×W.
-    """
+    """The longest way that is no detour through a skeleton (bool, H×W), as points; none if the skeleton is empty."""
     left = {(int(x), int(y)) for y, x in np.argwhere(skeleton)}
     longest: list[tuple[int, int]] = []
     while len(left) > len(longest):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from samsod.data.sources.folders import ENDINGS, some_of
-from samsod.data.sources.pairing import video_of
+from samsod.data.sources.pairing import lines_of, video_of
 from samsod.evaluation.maps.scoring import MapSet, Scores
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.utils.errors import UserError, nearest, shown
+from samsod.utils.errors import UserError, collected, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,6 @@ def find_groups(given: Sequence[str], map_sets: Sequence[MapSet]) -> list[Group]
     A list is a text file with a stem a line; an image's ending may be there, blank lines and those that begin with `#`
     are passed over.
 
-    Args:
-        given: What the command line says.
-        map_sets: The data sets.
-
     Raises:
         UserError: No such data set or list, an empty list, a name that is taken, or stems that the set has no image of;
             one line for each.
@@ -48,13 +44,11 @@ def find_groups(given: Sequence[str], map_sets: Sequence[MapSet]) -> list[Group]
     groups: list[Group] = []
     faults: list[str] = []
     for text in given:
-        try:
+        with collected(faults):
             group = _group(text, known)
             if group.label in {other.label for other in groups}:
                 raise UserError(f"--group {text}: there is a group {group.label} already")
             groups.append(group)
-        except UserError as error:
-            faults += error.args
     if faults:
         raise UserError(*faults)
     return groups
@@ -73,21 +67,13 @@ def _group(text: str, known: Mapping[str, set[str]]) -> Group:
         raise UserError(f"--group {text}: {said}; there are {', '.join(known)}")
     stems = _read_list(Path(place))
     if unknown := [stem for stem in stems if stem not in known[dataset]]:
-        raise UserError(
-            f"{place}: {len(unknown)} of its {len(stems)} names are no image of {dataset}: {some_of(unknown)}"
-        )
+        raise UserError(f"{place}: {len(unknown)} of {len(stems)} names are no image of {dataset}: {some_of(unknown)}")
     return Group(dataset, shown(name), tuple(stems))
 
 
 def _read_list(path: Path) -> list[str]:
     """The stems of a list, each once."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is no text file; expected a list of names") from None
-    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    names = [line for line in lines_of(path) if not line.startswith("#")]
     if not names:
         raise UserError(f"{path}: lists no name")
     split = map(os.path.splitext, names)
@@ -109,9 +95,7 @@ Videos = Mapping[str, Mapping[str, str]]
 def find_videos(map_sets: Sequence[MapSet], by_name: bool = False) -> Videos:
     """The video that each frame is of: what stands before the slash in `VIDEO/frame`.
 
-    Args:
-        map_sets: The data sets.
-        by_name: Of other stems it is what stands before the last underscore.
+    With `by_name` it is of other stems what stands before the last underscore.
 
     Raises:
         UserError: `by_name`, and a stem has neither; one line for each data set.
@@ -152,12 +136,7 @@ def per_video(videos: Scores) -> Scores:
 
 
 def drawn_units(scores: Scores, videos: Scores) -> Scores:
-    """What a bootstrap draws: images, or in the place of a set's frames its videos, under `per_video`'s name.
-
-    Args:
-        scores: Of the images.
-        videos: Of the videos, from `video_scores`.
-    """
+    """What a bootstrap draws: images, or in the place of a set's frames its `video_scores`, named as by `per_video`."""
     whole = per_video(videos)
     return {
         method: {name: images for name, images in by_set.items() if name not in videos.get(method, {})}

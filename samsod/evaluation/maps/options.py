@@ -14,14 +14,8 @@ def parse() -> argparse.Namespace:
         description="Scores the saliency maps of any methods on any data sets. A map and its mask have one file stem; "
         "with several data sets, a method's folder has a sub-folder called as each."
     )
-    _add_folders(parser)
-    _add_metrics(parser)
+    _add_inputs(parser)
     _add_tables(parser)
-    parser.add_argument(
-        *("--threads", "--processes"), type=positive, metavar="N", help="scoring threads (default: one for each core)"
-    )
-    parser.add_argument("--cache", metavar="DIR", type=Path, help="where scores are kept; default: ~/.cache/samsod")
-    parser.add_argument("--no-cache", action="store_true", help="neither look for known scores nor keep them")
     args = parser.parse_args()
     if args.cache and args.no_cache:
         parser.error("--cache and --no-cache exclude each other")
@@ -30,62 +24,37 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def _add_folders(parser: OneLineParser) -> None:
+def _add_inputs(parser: OneLineParser) -> None:
+    add = parser.add_argument
     around = "; with ,prefix=TEXT or ,suffix=TEXT behind it, of files called so around the stem"
-    parser.add_argument(
-        "--pred", action="append", required=True, metavar="[NAME=]DIR", help=f"a method; repeatable{around}"
-    )
-    parser.add_argument("--gt", action="append", required=True, metavar="[NAME=]DIR", help=f"masks; repeatable{around}")
-    parser.add_argument(
-        "--images",
-        action="append",
-        default=[],
-        metavar="[NAME=]DIR",
-        help="a data set's images, for the metrics that look at them; repeatable",
-    )
-    parser.add_argument(
-        "--group",
-        action="append",
-        default=[],
-        metavar="[SET:]NAME=LIST",
-        help="also score the images a text file lists, a stem a line; repeatable",
-    )
-    parser.add_argument(
-        "--video",
-        action="store_true",
-        help="names are VIDEO_FRAME: also score the mean over the videos, as is done where files lie in VIDEO/FRAME",
-    )
-
-
-def _add_metrics(parser: OneLineParser) -> None:
-    parser.add_argument(
-        "--metrics",
-        action="extend",
-        type=names,
-        default=[],
-        metavar="NAME,...",
-        help="further metrics: IoU, Dice, precision, recall, specificity, BER, SI-MAE, SI-F, MSIoU, HCE, CM, CCM, BIoU",
-    )
-    parser.add_argument("--no-weighted-f", action="store_true", help="leave out the weighted F, which takes longest")
-    parser.add_argument(
-        "--paired",
-        nargs=2,
-        metavar=("A", "B"),
-        help="whether two methods differ: bootstrap intervals of their differences over the same images",
-    )
-    parser.add_argument(
-        "--resamples", type=positive, default=2000, metavar="N", help="draws of the bootstrap (default: 2000)"
-    )
+    add("--pred", action="append", required=True, metavar="[NAME=]DIR", help=f"a method; repeatable{around}")
+    add("--gt", action="append", required=True, metavar="[NAME=]DIR", help=f"masks; repeatable{around}")
+    images = "a data set's images, for the metrics that look at them; repeatable"
+    add("--images", action="append", default=[], metavar="[NAME=]DIR", help=images)
+    group = "also score the images a text file lists, a stem a line; repeatable"
+    add("--group", action="append", default=[], metavar="[SET:]NAME=LIST", help=group)
+    video = "names are VIDEO_FRAME: also score the mean over the videos, as is done where files lie in VIDEO/FRAME"
+    add("--video", action="store_true", help=video)
+    further = "further metrics: IoU, Dice, precision, recall, specificity, BER, SI-MAE, SI-F, MSIoU, HCE, CM, CCM, BIoU"
+    add("--metrics", action="extend", type=names, default=[], metavar="NAME,...", help=further)
+    add("--no-weighted-f", action="store_true", help="leave out the weighted F, which takes longest")
+    paired = "whether two methods differ: bootstrap intervals of their differences over the same images"
+    add("--paired", nargs=2, metavar=("A", "B"), help=paired)
+    add("--resamples", type=positive, default=2000, metavar="N", help="draws of the bootstrap (default: 2000)")
+    threads = "scoring threads (default: one for each core)"
+    add("--threads", "--processes", type=positive, metavar="N", help=threads)
+    add("--cache", metavar="DIR", type=Path, help="where scores are kept; default: ~/.cache/samsod")
+    add("--no-cache", action="store_true", help="neither look for known scores nor keep them")
 
 
 def _add_tables(parser: OneLineParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print method -> data set -> metric as JSON alone")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="write results.json, .csv, .md and .tex there")
-    parser.add_argument("--xlsx", metavar="FILE", type=Path, help="write the table as a workbook (needs openpyxl)")
-    parser.add_argument("--per-image", metavar="FILE", type=Path, help="write every image's scores as CSV")
+    add = parser.add_argument
+    add("--json", action="store_true", help="print method -> data set -> metric as JSON alone")
+    add("--output", metavar="DIR", type=Path, help="write results.json, .csv, .md and .tex there")
+    add("--xlsx", metavar="FILE", type=Path, help="write the table as a workbook (needs openpyxl)")
+    add("--per-image", metavar="FILE", type=Path, help="write every image's scores as CSV")
     add_reported(parser)
-    parser.add_argument("--columns", type=names, metavar="NAME,...", help="the tables' columns, in this order")
-    parser.add_argument("--digits", type=int, choices=(3, 4), default=4, help="digits of the tables (default: 4)")
-    parser.add_argument(
-        "--latex-colours", action="store_true", help="in LaTeX, the best three red, green and blue, through xcolor"
-    )
+    add("--columns", type=names, metavar="NAME,...", help="the tables' columns, in this order")
+    add("--digits", type=int, choices=(3, 4), default=4, help="digits of the tables (default: 4)")
+    colours = "in LaTeX, the best three red, green and blue, through xcolor"
+    add("--latex-colours", action="store_true", help=colours)

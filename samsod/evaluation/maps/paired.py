@@ -7,8 +7,6 @@ Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +16,7 @@ from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.scoring import Scores
 from samsod.evaluation.metrics.choice import further_metric
 from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.evaluation.tables.text import is_better_when_smaller, text_table
+from samsod.evaluation.tables.text import csv_text, is_better_when_smaller, text_table
 from samsod.utils.errors import UserError, nearest
 
 SEED = 0
@@ -96,14 +94,7 @@ def paired_differences(
 def paired_table(
     differences: Sequence[Difference], methods: Sequence[str], columns: Sequence[str] | None = None, digits: int = 4
 ) -> str:
-    """The differences as text, with the name of the better method where the interval leaves no doubt.
-
-    Args:
-        differences: What it shows.
-        methods: The names of the two.
-        columns: Of these alone.
-        digits: Digits after the point.
-    """
+    """The differences (of some columns alone) as text, with the better method where the interval leaves no doubt."""
     rows = []
     for one in differences:
         if columns is not None and one.metric not in columns:
@@ -117,14 +108,12 @@ def paired_table(
 
 def paired_csv(differences: Sequence[Difference], methods: Sequence[str]) -> str:
     """The differences with all their digits, a line each."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["set", "metric", *methods, "difference", "low", "high", "better"])
+    lines: list[list[object]] = [["set", "metric", *methods, "difference", "low", "high", "better"]]
     for one in differences:
         better = "" if one.better is None else methods[one.better]
-        line = [one.dataset, one.metric, one.first, one.second, one.first - one.second, one.low, one.high, better]
-        writer.writerow(line)
-    return buffer.getvalue()
+        values = [one.first, one.second, one.first - one.second, one.low, one.high]
+        lines.append([one.dataset, one.metric, *values, better])
+    return csv_text(lines)
 
 
 def _resampled(methods: Sequence[Sequence[ImageScores]], resamples: int, generator: np.random.Generator) -> np.ndarray:

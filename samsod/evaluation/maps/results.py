@@ -6,19 +6,24 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from samsod.config.data_schema import OVERALL
+from samsod.evaluation.maps.paired import Difference, paired_csv
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
 from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
+from samsod.evaluation.tables.text import csv_text
+from samsod.evaluation.tables.workbook import check_workbook, write_workbook
 from samsod.utils.errors import UserError, shown
 from samsod.utils.files import cache_folder, check_file_writable, locked, write_text
 
 KINDS = ("json", "csv", "md", "tex")
 """The endings of the files that results are written to."""
+PAIRED = "paired.csv"
 
 
 def name_folders(option: str, given: Sequence[str]) -> dict[str, Path]:
@@ -71,9 +76,7 @@ def open_cache(folder: Path | None) -> ScoreCache | None:
 def summarise(scores: Scores, *parts: Scores) -> Results:
     """The metrics of every method on every data set, and their count-weighted mean when there are several sets.
 
-    Args:
-        scores: Of the data sets.
-        parts: Of parts of them, as if they were data sets, which come after the mean and are not in it.
+    Parts of them, as if they were data sets, come after the mean and are not in it.
     """
     results = {method: with_overall(by_set) for method, by_set in _by_set(scores).items()}
     for part in parts:
@@ -95,14 +98,7 @@ def _by_set(scores: Scores) -> Results:
 def compare(
     results: Results, digits: int = 4, reported: Sequence[Row] = (), columns: Sequence[str] | None = None
 ) -> Comparison:
-    """The table of all methods.
-
-    Args:
-        results: Method -> data set -> metric.
-        digits: Digits after the point.
-        reported: Rows of the paper to show beside, from `named_rows`.
-        columns: Which columns, in this order; by default all there are.
-    """
+    """The table of all methods, and beside them rows of the paper (of `named_rows`); of all columns, or those named."""
     measured = [Row(method, by_set) for method, by_set in results.items()]
     return Comparison(beside_reported(measured, reported), columns, digits)
 
@@ -121,13 +117,9 @@ def holding(folder: Path) -> Iterator[None]:
 
 
 def write_results(folder: Path, results: Results, table: Comparison, colours: bool = False) -> None:
-    """Writes results.json, results.csv (all digits), results.md and results.tex, each whole or not at all.
+    """Writes the results as results.json, their table as .csv (all digits), .md and .tex, each whole or not at all.
 
-    Args:
-        folder: Where to.
-        results: What the JSON holds.
-        table: What the others hold.
-        colours: Whether LaTeX colours the best three, see `Comparison.latex`.
+    With `colours` LaTeX colours the best three, see `Comparison.latex`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = (as_json(results), table.csv(), table.markdown() + "\n", table.latex(colours) + "\n")
@@ -135,6 +127,69 @@ def write_results(folder: Path, results: Results, table: Comparison, colours: bo
         write_text(folder / f"results.{kind}", text)
 
 
+def per_image_csv(scores: Scores) -> str:
+    """A line for each method, data set and image, with all digits of all columns.
+
+    Of a curve its own maximum counts: the mean of these is mostly above a table's maximum, that of the mean curve.
+    """
+    lines: list[list[object]] = []
+    for method, by_set in scores.items():
+        for dataset, images in by_set.items():
+            for stem, image in images.items():
+                alone = SaliencyMetrics()
+                alone.extend([image])
+                columns = {name: value for name, value in alone.result().items() if name != "images"}
+                lines = lines or [["method", "set", "image", *columns]]
+                lines.append([method, dataset, stem, *columns.values()])
+    return csv_text(lines)
+
+
 def as_json(results: Results) -> str:
     """One JSON object: method -> data set -> metric."""
     return json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that tools/eval_maps.py writes, each whole or not at all; what is None is not written."""
+
+    folder: Path | None
+    workbook: Path | None
+    per_image: Path | None
+    colours: bool
+    """Whether LaTeX colours the best three."""
+
+    def check(self) -> None:
+        """Finds before the work what would keep a file from being written.
+
+        Raises:
+            UserError: A file or folder is in the way, or the workbook's library is missing.
+        """
+        if self.workbook:
+            check_workbook(self.workbook)
+        for path in (self.per_image, self.folder and self.folder / PAIRED):
+            if path:
+                check_file_writable(path)
+
+    def write(
+        self,
+        scores: Scores,
+        results: Results,
+        table: Comparison,
+        differences: Sequence[Difference],
+        methods: Sequence[str] | None,
+    ) -> None:
+        """Writes the scores of every image, the results of every set, and the differences of two methods, if any.
+
+        Raises:
+            OSError: One cannot be written; the error names it.
+        """
+        if self.folder:
+            write_results(self.folder, results, table, self.colours)
+            if methods:
+                write_text(self.folder / PAIRED, paired_csv(differences, methods))
+        if self.workbook:
+            write_workbook(self.workbook, table)
+        if self.per_image:
+            self.per_image.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.per_image, per_image_csv(scores))

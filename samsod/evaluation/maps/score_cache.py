@@ -33,11 +33,7 @@ class ScoreCache:
     A score's name is the SHA-256 of the map's bytes, the truth's bytes, the names of further metrics (and the image's
     bytes if one looks at it) and the code that reads and scores them, so nothing outdated is ever found. A file holds
     the SHA-256 of its content; a damaged one counts as absent. Files appear whole, so any number of threads and runs
-    may share a folder. The scores used least recently are deleted.
-
-    Args:
-        folder: Where the scores lie; made when needed.
-        limit: How many scores to keep.
+    may share a folder, which is made when needed. Beyond the limit the scores used least recently are deleted.
 
     Raises:
         UserError: The folder cannot be made or written to.
@@ -52,13 +48,7 @@ class ScoreCache:
         self._grown = False
 
     def key(self, prediction: Path, truth: Path, further: Sequence[str] = (), photo: Path | None = None) -> str:
-        """The name of a pair's scores.
-
-        Args:
-            prediction: The map.
-            truth: Its truth.
-            further: The further metrics that are computed.
-            photo: The image; it counts only when one of them looks at it.
+        """The name of a pair's scores; the photo counts only when one of the further metrics looks at it.
 
         Raises:
             OSError: A file cannot be read.

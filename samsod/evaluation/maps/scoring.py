@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.sources.family import MASK
-from samsod.data.sources.folders import ENDINGS, children, find_subfolder, folder_key, some_of
+from samsod.data.sources.folders import children, find_subfolder, folder_key, images_in, some_of, subfolders
 from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.metrics.choice import further_metric
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.evaluation.photos import photo_reader
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, collected
 from samsod.utils.machine import cores
 from samsod.utils.progress import progress
 from samsod.utils.threads import in_threads
@@ -77,14 +78,14 @@ def find_maps(
     masks: dict[str, dict[str, Path]] = {}
     images: dict[str, dict[str, Path]] = {}
     for dataset, files in named.items():
-        with _noted(faults):
+        with collected(faults):
             masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", MASK.names)
             if photos:
                 images[dataset] = _photos(photos, dataset, masks[dataset])
     sets = []
     for (method, place), dataset in product(predictions.items(), truths):
         files = _files(place)
-        with _noted(faults):
+        with collected(faults):
             alone, by_video = len(truths) == 1, any(map(video_of, masks.get(dataset, ())))
             folder = maps_folder(method, files.folder, dataset, alone, by_video)
             maps = _images_in(files, folder, f"the maps of {method}")
@@ -210,17 +211,6 @@ def _name_faults(predictions: Mapping[str, Any], truths: Mapping[str, Any]) -> I
             yield f"the data sets {other} and {dataset} cannot be told apart by name"
 
 
-@contextmanager
-def _noted(faults: list[str]) -> Iterator[None]:
-    """Adds the block's faults to the others instead of ending at the first."""
-    try:
-        yield
-    except UserError as error:
-        faults += error.args
-    except PermissionError as error:
-        faults.append(f"{error.filename}: cannot be read: {error.strerror}")
-
-
 def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: bool = False) -> Path:
     """Where a method's maps of a data set lie: in its folder itself only when the data set is the only one.
 
@@ -229,19 +219,17 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: 
     Raises:
         UserError: No such folder.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; expected the maps of {method}")
     if alone and by_video:
         return next(iter(children(folder, [dataset])), folder)
-    if alone:
-        inside = list(folder.iterdir())
-        if any(path.suffix.lower() in ENDINGS for path in inside) or not any(path.is_dir() for path in inside):
-            return folder
+    if alone and (images_in(folder) or not subfolders(folder)):
+        return folder
     return find_subfolder(folder, dataset)
 
 
 def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = ()) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; expected {expected}")
     return files.by_stem(folder, within)
 

@@ -9,7 +9,7 @@ from samsod.data.sources.catalog import PairSet
 from samsod.data.sources.folders import images_or_frames, some_of
 from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.scoring import MapPair, MapSet, maps_folder
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, collected
 
 
 def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -> dict[str, dict[str, dict[str, Path]]]:
@@ -23,15 +23,13 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet]) -
         UserError: A folder is missing or holds no image; one line each.
     """
     found: dict[str, dict[str, dict[str, Path]]] = {}
-    faults = []
+    faults: list[str] = []
     for method, folder in predictions.items():
         for pair_set in sets:
-            try:
+            with collected(faults):
                 by_video = any(video_of(pair.stem) for pair in pair_set.pairs)
                 place = maps_folder(method, folder, pair_set.name, len(sets) == 1, by_video)
                 found.setdefault(method, {})[pair_set.name] = images_or_frames(place)
-            except UserError as error:
-                faults.append(str(error))
     if faults:
         raise UserError(*dict.fromkeys(faults))
     return found

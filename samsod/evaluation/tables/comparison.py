@@ -6,14 +6,12 @@ them apart: equal ones share the mark. Reported rows stand beside the measured o
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from samsod.evaluation.tables.text import METRICS, is_better_when_smaller, text_table, with_arrow
+from samsod.evaluation.tables.text import METRICS, csv_text, is_better_when_smaller, text_table, with_arrow
 
 COSTS = {"params_M": "params (M)", "flops_G": "FLOPs (G)", "fps": "FPS", "memory_GiB": "memory (GiB)"}
 COSTS |= {"step_ms": "step (ms)"}
@@ -120,16 +118,15 @@ class Comparison:
         """Every value with all its digits: a line for each method and data set; `_std` columns hold the spread."""
         metrics, costs = self.columns(), self._costs()
         spreads = [m for m in metrics if any(m in by_metric for row in self.rows for by_metric in row.spread.values())]
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["method", "kind", "set", "images", *metrics, *(f"{m}_std" for m in spreads), *costs])
+        heading = ["method", "kind", "set", "images", *metrics, *(f"{m}_std" for m in spreads), *costs]
+        lines: list[list[object]] = [[*heading]]
         for row in self.rows:
             kind = "difference" if row.signed else "reported" if row.reported else "measured"
             for dataset, scores in row.scores.items():
                 spread = row.spread.get(dataset, {})
                 values = [scores.get(m, "") for m in ("images", *metrics)] + [spread.get(m, "") for m in spreads]
-                writer.writerow([row.method, kind, dataset, *values, *(row.cost.get(c, "") for c in costs)])
-        return buffer.getvalue()
+                lines.append([row.method, kind, dataset, *values, *(row.cost.get(c, "") for c in costs)])
+        return csv_text(lines)
 
     def placed(self, dataset: str, metric: str) -> list[tuple[str, int]]:
         """A metric's values, top to bottom, as printed, and their places: see `Style`."""

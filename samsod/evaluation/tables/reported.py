@@ -11,7 +11,7 @@ from typing import Any
 
 from samsod.config.data_schema import OVERALL
 from samsod.evaluation.tables.comparison import Row, difference
-from samsod.utils.errors import UserError, nearest
+from samsod.utils.errors import UserError, collected, nearest
 
 
 @cache
@@ -45,21 +45,11 @@ def reported_row(table: str, method: str) -> Row:
     return rows[method]
 
 
-def named_row(name: str) -> Row:
-    """The row of the paper's Table I of this method, or of another table: `table3:METHOD`.
-
-    Raises:
-        UserError: The paper has no such table or row.
-    """
-    table, separator, method = name.partition(":")
-    return reported_row(table, method) if separator else reported_row("table1", name)
-
-
 def named_rows(names: Sequence[str], datasets: Sequence[str]) -> list[Row]:
-    """The rows of the paper that `named_row` finds, with what they have on the data sets that are to be measured.
+    """Rows of the paper, with what they have on the data sets that are to be measured.
 
     Args:
-        names: What `named_row` takes.
+        names: Methods of its Table I, or of another table: `table3:METHOD`.
         datasets: What the measured sets are called.
 
     Raises:
@@ -68,15 +58,13 @@ def named_rows(names: Sequence[str], datasets: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     faults: list[str] = []
     for name in names:
-        try:
-            row = named_row(name)
-        except UserError as error:
-            faults += error.args
-            continue
-        rows.append(on_sets(row, datasets))
-        if not rows[-1].scores:
-            there, here = ", ".join(row.scores), ", ".join(sorted(datasets))
-            faults.append(f"the paper reports {row.method} on {there}; measured are {here}: name the sets alike")
+        with collected(faults):
+            table, separator, method = name.partition(":")
+            row = reported_row(table, method) if separator else reported_row("table1", name)
+            rows.append(on_sets(row, datasets))
+            if not rows[-1].scores:
+                there, here = ", ".join(row.scores), ", ".join(sorted(datasets))
+                faults.append(f"the paper reports {row.method} on {there}; measured are {here}: name the sets alike")
     if faults:
         raise UserError(*faults)
     return rows

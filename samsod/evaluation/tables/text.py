@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -63,3 +66,10 @@ def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int 
     aligned = ["left"] * left + ["right"] * (len(heading) - left)
     # As given: blanks that stand for marks keep the digits of a column below each other.
     return tabulate(rows, heading, disable_numparse=True, preserve_whitespace=True, colalign=aligned)
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """A table as CSV, the heading first; numbers have all their digits."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
+    return buffer.getvalue()

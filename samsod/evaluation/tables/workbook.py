@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 from samsod.evaluation.tables.comparison import Comparison
 from samsod.evaluation.tables.text import with_arrow
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, check_installed
 from samsod.utils.files import check_file_writable, written_whole
 
 _ILLEGAL = re.compile(r"[\000-\010\013\014\016-\037\ud800-\udfff\ufffe\uffff]")
@@ -21,8 +20,7 @@ def check_workbook(path: Path) -> None:
     Raises:
         UserError: openpyxl is missing, the name does not end in .xlsx, or the file cannot be written.
     """
-    if importlib.util.find_spec("openpyxl") is None:
-        raise UserError("an .xlsx file needs openpyxl: pip install 'samsod[xlsx]'")
+    check_installed("an .xlsx file", "'samsod[xlsx]'", "openpyxl")
     if path.suffix.lower() != ".xlsx":
         raise UserError(f"{path}: expected a name that ends in .xlsx")
     check_file_writable(path)
@@ -31,11 +29,7 @@ def check_workbook(path: Path) -> None:
 def write_workbook(path: Path, table: Comparison) -> None:
     """Writes one sheet, a line for each method: data sets over their metrics, best bold, second best underlined.
 
-    Cells hold all digits and show those of the table; what a method lacks stays empty.
-
-    Args:
-        path: The file; it is written whole or not at all.
-        table: What it holds.
+    Cells hold all digits and show those of the table; what a method lacks stays empty. The file is whole or absent.
 
     Raises:
         OSError: It cannot be written.

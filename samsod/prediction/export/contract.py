@@ -47,9 +47,7 @@ def output_names(maps: Iterable[str]) -> list[str]:
 def metadata_of(contract: Contract, origin: Mapping[str, Any]) -> dict[str, str]:
     """What is written into the file, text by key; see docs/export.md.
 
-    Args:
-        contract: What it holds.
-        origin: The checkpoint it comes from: file, SHA-256, step, versions.
+    The origin is the checkpoint it comes from: file, SHA-256, step, versions.
 
     Raises:
         UserError: A modality's name is that of an output.

@@ -15,11 +15,11 @@ from samsod.data.pictures import Floats
 from samsod.data.sources.catalog import find_set
 from samsod.prediction.export.contract import Contract, metadata_of
 from samsod.prediction.export.graph import Graph, check_packages, trace, write
-from samsod.prediction.export.runtimes import Run, check_openvino, runtimes
+from samsod.prediction.export.runtimes import Run, runtimes
 from samsod.prediction.predictor import Predictor
 from samsod.prediction.scene_predictor import Scene
 from samsod.prediction.scenes import find_items
-from samsod.utils.errors import Failure, UserError, nearest
+from samsod.utils.errors import Failure, UserError, check_installed, nearest
 from samsod.utils.files import check_file_writable, temporary_folder
 
 TOLERANCE = 1e-4
@@ -103,7 +103,7 @@ def check_export(path: Path, openvino: bool) -> None:
     if openvino:
         if path.suffix != ".onnx":
             raise UserError(f"{path}: OpenVINO reads .onnx files")
-        check_openvino()
+        check_installed("to check with OpenVINO samsod", "openvino", "openvino")
     check_file_writable(path)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from samsod.modeling.samsod import SaliencyModel
 from samsod.prediction.export.contract import LOGITS, OPSET, SALIENCY, Contract, output_names
-from samsod.utils.errors import UserError
+from samsod.utils.errors import UserError, check_installed
 from samsod.utils.files import named
 from samsod.utils.maps import FINAL
 
@@ -21,12 +21,7 @@ ENDINGS = (".onnx", ".pt2")
 
 
 class Graph(nn.Module):
-    """Prepared images to saliency and logits of the final prediction and of every stream.
-
-    Args:
-        model: The model.
-        modalities: Those of its modalities that images are given of.
-    """
+    """Prepared images, of some of a model's modalities, to saliency and logits: the final ones, and every stream's."""
 
     def __init__(self, model: SaliencyModel, modalities: Sequence[str]) -> None:
         super().__init__()
@@ -47,15 +42,8 @@ def check_packages(path: Path) -> None:
     if path.suffix not in ENDINGS:
         raise UserError(f"{path}: expected a name that ends in {' or '.join(ENDINGS)}")
     if path.suffix == ".onnx":
-        try:
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-            import onnxscript  # noqa: F401
-        except ImportError as error:
-            raise UserError(
-                f"{path}: to write ONNX samsod needs onnx, onnxscript and onnxruntime: pip install 'samsod[export]' "
-                f"({error})"
-            ) from None
+        packages = "onnx", "onnxscript", "onnxruntime"
+        check_installed(f"{path}: to write ONNX samsod", "'samsod[export]'", *packages)
 
 
 def trace(graph: Graph, size: int) -> torch.export.ExportedProgram:

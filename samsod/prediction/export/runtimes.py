@@ -10,7 +10,6 @@ import torch
 
 from samsod.data.pictures import Floats
 from samsod.prediction.onnx_predictor import open_session
-from samsod.utils.errors import UserError
 
 Run = Callable[[Mapping[str, Floats]], dict[str, Floats]]
 """Prepared images `[B,3,S,S]` by modality to maps `[B,1,S,S]` by output."""
@@ -21,14 +20,6 @@ def runtimes(path: Path, openvino: bool = False) -> dict[str, Callable[[Path], R
     if path.suffix == ".pt2":
         return {"torch.export": _torch}
     return {"onnxruntime": _onnxruntime, **({"OpenVINO": _openvino} if openvino else {})}
-
-
-def check_openvino() -> None:
-    """Raises UserError when OpenVINO is not installed."""
-    try:
-        import openvino  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"to check with OpenVINO samsod needs openvino: pip install openvino ({error})") from None
 
 
 def _torch(path: Path) -> Run:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from samsod.data.decoding.file_bytes import jpeg_size
-from samsod.data.decoding.images import Bytes, as_bytes, cv2
+from samsod.data.decoding.images import Bytes
 from samsod.data.pair_images import Source
-from samsod.data.pictures import quantised
+from samsod.data.pictures import data_uri, encoded, quantised, shrunk
 from samsod.data.sources.folders import children
 from samsod.data.sources.modalities import role_of
 from samsod.prediction.items import Item
@@ -85,7 +85,7 @@ class Demo:
         item = self.examples[index]
         one = Item(item.stem, item.called, {modality: item.images[modality]})
         image = read_look(one, [modality], self.predictor.config.data, whole=True).reference
-        return _encoded(_shrunk(image, THUMBNAIL), ".jpg")
+        return encoded(shrunk(image, THUMBNAIL, THUMBNAIL), ".jpg")
 
     def predict(self, wanted: Any) -> dict[str, Any]:
         """Predicts uploaded images, or an example.
@@ -182,20 +182,5 @@ def _size(data: bytes) -> tuple[int, int]:
     return (sides[0], sides[1]) if sides else (0, 0)
 
 
-def _shrunk(image: Bytes, largest: int) -> Bytes:
-    height, width = image.shape[:2]
-    scale = largest / max(height, width)
-    if scale >= 1:
-        return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return as_bytes(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-
-
-def _encoded(image: Bytes, ending: str) -> bytes:
-    """A picture `[H,W]` or `[H,W,3]`, red first, as a file."""
-    return cv2.imencode(ending, image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
 def _uri(image: Bytes, ending: str) -> str:
-    kind = {".jpg": "jpeg", ".png": "png"}[ending]
-    return f"data:image/{kind};base64,{base64.b64encode(_encoded(_shrunk(image, LARGEST), ending)).decode()}"
+    return data_uri(encoded(shrunk(image, LARGEST, LARGEST), ending), ending)

@@ -11,6 +11,7 @@ from samsod.data.decoding.images import cv2, read_rgb, reduction
 from samsod.data.decoding.modality import read_modality
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair
+from tests.data.decoding.test_images import gradient
 
 Write = Callable[..., Path]
 OneLine = Callable[..., str]
@@ -27,16 +28,11 @@ def plane(path: Path, config: ModalityConfig) -> list[list[int]]:
     return rows
 
 
-def colours(height: int = 30, width: int = 40) -> np.ndarray:
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows * 8, columns * 6, rows + columns], axis=2).astype(np.uint8)
-
-
 @pytest.mark.parametrize("config", [ModalityConfig(), FIXED])
 def test_8_bits_stay_as_they_are(tmp_path: Path, write_image: Write, config: ModalityConfig) -> None:
-    grey = colours()[..., 0] // 2 + 20
+    grey = gradient()[..., 0] // 2 + 20
     assert plane(write_image(tmp_path / "a.png", grey), config) == grey.tolist()
-    assert np.array_equal(read_modality(write_image(tmp_path / "b.png", colours()), config), colours())
+    assert np.array_equal(read_modality(write_image(tmp_path / "b.png", gradient()), config), gradient())
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -77,8 +73,7 @@ def test_signed_values(tmp_path: Path, write_image: Write, dtype: type) -> None:
 def test_values_without_a_natural_range(tmp_path: Path, write_image: Write, one_line: OneLine, dtype: type) -> None:
     path = write_image(tmp_path / "a.tif", np.ones((4, 4), dtype))
     assert one_line(read_modality, path, FIXED) == (
-        f"{path}: holds {np.dtype(dtype)} values, and the scale of its modality is fixed: "
-        "say in its range which of them become 0 and 255"
+        f"{path}: holds {np.dtype(dtype)} values, and scale is fixed: say in range which become 0 and 255"
     )
 
 
@@ -91,7 +86,7 @@ def test_a_constant_image_divides_by_nothing(tmp_path: Path, write_image: Write,
 
 
 def test_three_channels_of_16_bits_keep_their_order(tmp_path: Path, write_image: Write) -> None:
-    image = colours().astype(np.uint16)
+    image = gradient().astype(np.uint16)
     image[0, 0], image[-1, -1] = 0, 510
     read = read_modality(write_image(tmp_path / "a.png", image), ModalityConfig())
     assert np.abs(read - image / 2).max() <= 0.5
@@ -99,21 +94,21 @@ def test_three_channels_of_16_bits_keep_their_order(tmp_path: Path, write_image:
 
 def test_photographs_are_read_as_ever(tmp_path: Path, write_image: Write, one_line: OneLine) -> None:
     for name, image in {
-        "grey": colours()[..., 1],
-        "colour": colours(),
-        "wide": colours().astype(np.uint16) * 201,
+        "grey": gradient()[..., 1],
+        "colour": gradient(),
+        "wide": gradient().astype(np.uint16) * 201,
     }.items():
         path = write_image(tmp_path / f"{name}.png", image)
         assert np.array_equal(read_modality(path, CUT), read_rgb(path))
     path = write_image(tmp_path / "a.tif", np.ones((4, 4), np.float32))
-    assert one_line(read_modality, path, CUT).startswith(f"{path}: holds float32 values; cut to 8 bits can be only 16")
+    assert one_line(read_modality, path, CUT).startswith(f"{path}: holds float32 values; only 16 bits are cut to 8")
 
 
 def test_depth_the_other_way_round(tmp_path: Path, write_image: Write) -> None:
     path = write_image(tmp_path / "a.png", np.array([[0, 100, 255]], np.uint8))
     assert plane(path, ModalityConfig(invert=True)) == [[255, 155, 0]]
     assert np.array_equal(
-        read_modality(write_image(tmp_path / "b.png", colours()), ModalityConfig(invert=True)), 255 - colours()
+        read_modality(write_image(tmp_path / "b.png", gradient()), ModalityConfig(invert=True)), 255 - gradient()
     )
     wide = write_image(tmp_path / "c.png", np.array([[1000, 2000]], np.uint16))
     assert plane(wide, ModalityConfig(invert=True)) == [[255, 0]]

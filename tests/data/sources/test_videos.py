@@ -172,7 +172,7 @@ def test_mistakes(tmp_path: Path, one_line: OneLine) -> None:
     assert f"videos: no video in {root / 'boat'}: no folder that holds one of RGB, Img" in one_line(stems, nothing)
     assert one_line(stems, DatasetConfig("videos")) == "videos: set root to the folder that holds the videos"
     path = DatasetConfig("videos", root=str(root), folders={"depth": str(tmp_path)})
-    assert one_line(stems, path).startswith(f"videos: {tmp_path}: every video has folders of its own")
+    assert one_line(stems, path).startswith(f"videos: {tmp_path}: name only what it is called in each video")
 
 
 def test_no_video_falls_on_both_sides(tmp_path: Path) -> None:

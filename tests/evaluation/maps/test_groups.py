@@ -15,8 +15,7 @@ from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.groups import drawn_units, find_groups, find_videos, group_scores, per_video, video_scores
 from samsod.evaluation.maps.naming import named_files
 from samsod.evaluation.maps.paired import check_pair, paired_csv, paired_differences, paired_table
-from samsod.evaluation.maps.per_image import per_image_csv
-from samsod.evaluation.maps.results import summarise
+from samsod.evaluation.maps.results import per_image_csv, summarise
 from samsod.evaluation.maps.scoring import Scores, find_maps, score_maps
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.utils.errors import UserError
@@ -56,8 +55,8 @@ def test_what_is_wrong_with_groups_is_all_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         find_groups([*given, "x", f"x={tmp_path / 'good'}", f"Edges:x={tmp_path / 'good'}"], sets)
     found = lines(caught)
-    assert found[0] == f"{tmp_path}/some: 2 of its 3 names are no image of edges: smal, blob"
-    assert "lists no name" in found[1] and "No such file" in found[2] and "no text file" in found[3]
+    assert found[0] == f"{tmp_path}/some: 2 of 3 names are no image of edges: smal, blob"
+    assert "lists no name" in found[1] and "No such file" in found[2] and "not a text file" in found[3]
     assert "there is a group edges:good already" in found[4] and "expected NAME=LIST" in found[5]
     assert "say which data set's: SET:NAME=LIST" in found[6] and "did you mean 'edges'" in found[7]
     assert len(found) == 8
