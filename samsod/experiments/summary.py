@@ -14,7 +14,8 @@ from samsod.evaluation.maps.scoring import MapSet, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
-from samsod.experiments.plan import Run, TableConfig
+from samsod.experiments.plan import Run
+from samsod.experiments.table import TableConfig
 
 Scores = dict[str, dict[str, float]]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from samsod.evaluation.tables.comparison import Comparison
-from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
+from samsod.experiments.plan import Run, plan_runs
 from samsod.experiments.summary import make_table, measured_row, other_maps, step_times, table_rows
+from samsod.experiments.table import RowConfig, TableConfig
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
