@@ -46,6 +46,11 @@ class Run:
         return self.folder / "test" / "results.json"
 
     @property
+    def streams(self) -> Path:
+        """The file with the results of its single streams; absent when they were not asked for."""
+        return self.folder / "test" / "streams.json"
+
+    @property
     def maps(self) -> Path:
         """The folder of its maps, one below it for each test set."""
         return self.folder / "test" / "maps"

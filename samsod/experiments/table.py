@@ -62,6 +62,8 @@ class TableConfig:
     """also show parameters, multiply-adds, speed and memory"""
     step_cost: bool = False
     """also show the milliseconds of a training step"""
+    streams: bool = False
+    """also show the scores of the single streams, of runs that were tested with `test.streams`"""
     rows: list[RowConfig] = field(default_factory=list)
     """the rows, in order"""
     compare: list[CompareConfig] = field(default_factory=list)
