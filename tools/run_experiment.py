@@ -31,6 +31,12 @@ def parser() -> OneLineParser:
     parser.add_argument("--ranks", type=positive, default=1, metavar="N", help="processes of every run (torchrun)")
     parser.add_argument("--pred", action="append", default=[], metavar="NAME=DIR", help="maps of another method")
     parser.add_argument("--all-reported", action="store_true", help="also show the other methods the paper reports")
+    parser.add_argument(
+        "--video",
+        action="store_true",
+        help="test images are called VIDEO_FRAME: intervals of differences draw whole videos, as where files lie in "
+        "VIDEO/FRAME",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes; stop")
     return parser
 
@@ -38,7 +44,8 @@ def parser() -> OneLineParser:
 def main() -> None:
     """Plans, estimates, runs and prints."""
     args = parser().parse_intermixed_args()
-    from samsod.experiments.plan import find_table, leave_out_missing, plan_runs, read_table
+    from samsod.experiments.plan import leave_out_missing, plan_runs
+    from samsod.experiments.table import find_table, read_table
     from samsod.utils.files import check_writable
 
     path = find_table(args.table, HERE.parent / "configs" / "experiments")
@@ -47,6 +54,7 @@ def main() -> None:
     runs = plan_runs(table, path, args.overlays, args.overrides, args.seeds, args.output)
     import torch
 
+    from samsod.experiments.differences import differences_text, row_differences, write_differences
     from samsod.experiments.estimate import estimate, plan_lines
     from samsod.experiments.processes import Stopped
     from samsod.experiments.runner import Launcher, check_free, make_runs, measure_costs
@@ -74,6 +82,10 @@ def main() -> None:
     seeds = ", ".join(map(str, args.seeds))
     print(f"{table.title}; {'seed' if len(args.seeds) == 1 else 'mean ± standard deviation over seeds'} {seeds}")
     print(comparison.text(), *left_out, sep="\n")
+    if differences := row_differences(table, runs, args.video):
+        write_differences(differences, args.output / path.stem)
+        print("\nfirst minus second; in how many seeds the first is better; 95 % interval over seeds and images")
+        print(differences_text(differences))
 
 
 if __name__ == "__main__":

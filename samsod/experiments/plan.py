@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from samsod.config import Config, load_config
 from samsod.config.settings import changes, within
-from samsod.config.yaml_tree import Faults, build, read_tree
-from samsod.evaluation.tables.reported import reported_row, reported_rows
-from samsod.evaluation.tables.text import check_metrics
 from samsod.experiments.same_data import data_digest, encoder_digest
+from samsod.experiments.table import RowConfig, TableConfig
 from samsod.registry import import_user_modules
-from samsod.utils.errors import UserError, nearest
+from samsod.utils.errors import UserError
 
 NEUTRAL = (
     *("output", "imports", "data.workers", "data.cache", "data.cache_gib", "data.cache_dir"),
@@ -24,61 +21,6 @@ NEUTRAL = (
 DATA_ROOT = "data.root"
 TESTING = ("data.test", "test")
 """Settings that only the test depends on: with others a trained run is tested anew."""
-
-
-@dataclass
-class RowConfig:
-    """One row of a table, trained once for every seed."""
-
-    name: str = ""
-    """folder of its runs; rows of one name in several tables are the same runs"""
-    label: str = ""
-    """what the table calls it"""
-    config: str = ""
-    """its config file, relative to the table's"""
-    reported: str = ""
-    """the row of the paper's table it stands beside; empty: none"""
-    optional: bool = False
-    """leave it out, and say so, when a package its gradient rule needs is missing"""
-
-    def check(self) -> Faults:
-        """Yields (key, message) for a name that is no folder's: the row's runs lie below it."""
-        if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.isprintable():
-            yield "name", f"expected a plain name without slashes, found {self.name!r}"
-        elif not self.name:
-            yield "name", "expected a name for the folder of its runs"
-
-
-@dataclass
-class TableConfig:
-    """A table to be made: its rows, and what is shown of them."""
-
-    title: str = ""
-    """the table's heading"""
-    reported: str = ""
-    """which of the paper's tables the rows stand beside (table1 to table6); empty: none"""
-    metrics: list[str] = field(default_factory=lambda: ["S", "maxF", "maxE", "MAE"])
-    """the columns of every data set"""
-    cost: bool = False
-    """also show parameters, multiply-adds, speed and memory"""
-    step_cost: bool = False
-    """also show the milliseconds of a training step"""
-    rows: list[RowConfig] = field(default_factory=list)
-    """the rows, in order"""
-
-    def check(self) -> Faults:
-        """Yields (key, message) for rows that cannot be told apart, and for what cannot be shown of them."""
-        names = [row.name for row in self.rows]
-        if len(set(names)) < len(names):
-            yield "rows", f"expected a name of its own for every row, found {', '.join(names)}"
-        if not self.metrics:
-            yield "metrics", "expected at least one"
-        yield from _told_by(check_metrics, self.metrics, key="metrics")
-        beside = [row.reported for row in self.rows if row.reported]
-        unknown = list(_told_by(reported_rows, self.reported, key="reported")) if beside or self.reported else []
-        yield from unknown
-        for name in beside * (not unknown):
-            yield from _told_by(reported_row, self.reported, name, key="rows")
 
 
 @dataclass(frozen=True)
@@ -102,6 +44,16 @@ class Run:
     def results(self) -> Path:
         """The file its results are in when it is finished."""
         return self.folder / "test" / "results.json"
+
+    @property
+    def streams(self) -> Path:
+        """The file with the results of its single streams; absent when they were not asked for."""
+        return self.folder / "test" / "streams.json"
+
+    @property
+    def maps(self) -> Path:
+        """The folder of its maps, one below it for each test set."""
+        return self.folder / "test" / "maps"
 
     @property
     def cost(self) -> Path:
@@ -166,41 +118,6 @@ class Run:
         return changed
 
 
-def find_table(name: str, folder: Path) -> Path:
-    """The file of a table: one of the folder by name, or a file of the user's own.
-
-    Raises:
-        UserError: No such table; the line lists those there are.
-    """
-    known = {path.stem: path for path in sorted(folder.glob("*.yaml")) if _has_rows(path)}
-    if name in known:
-        return known[name]
-    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
-        return Path(name)
-    raise UserError(f"no table is called {name!r}{nearest(name, known)}; known: {', '.join(known)}, or a file of yours")
-
-
-def _has_rows(path: Path) -> bool:
-    """Whether a file of the folder is a table's, not a row's."""
-    return re.search("^rows:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
-
-
-def read_table(path: Path) -> TableConfig:
-    """Reads a table's file.
-
-    Raises:
-        UserError: One line per fault.
-    """
-    faults: list[str] = []
-    tree = read_tree(path, faults)
-    if not ("rows" in tree.value and tree.value["rows"].value):
-        raise UserError(f"{path}: not a table: it has no rows; expected a file like configs/experiments/table3.yaml")
-    table = build(TableConfig, tree, faults)
-    if faults:
-        raise UserError(*faults)
-    return table
-
-
 def plan_runs(
     table: TableConfig,
     path: Path,
@@ -259,13 +176,6 @@ def leave_out_missing(table: TableConfig, runs: Sequence[Run]) -> tuple[TableCon
                 lines[run.row.name] = f"left out {run.row.name}: {missing}"
     if not any(run.row.name not in lines for run in runs):
         raise UserError(*lines.values())
-    left = replace(table, rows=[row for row in table.rows if row.name not in lines])
+    compared = [pair for pair in table.compare if not {pair.first, pair.second} & lines.keys()]
+    left = replace(table, rows=[row for row in table.rows if row.name not in lines], compare=compared)
     return left, [run for run in runs if run.row.name not in lines], list(lines.values())
-
-
-def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faults:
-    """What a check that raises has to say, as a fault of the key."""
-    try:
-        check(*arguments)
-    except UserError as error:
-        yield key, str(error)

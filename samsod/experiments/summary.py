@@ -14,7 +14,9 @@ from samsod.evaluation.maps.scoring import MapSet, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
-from samsod.experiments.plan import Run, TableConfig
+from samsod.experiments.plan import Run
+from samsod.experiments.table import TableConfig
+from samsod.utils.maps import FINAL
 
 Scores = dict[str, dict[str, float]]
 
@@ -60,9 +62,18 @@ def write_table(table: Comparison, runs: Sequence[Run], folder: Path) -> None:
     write_results(folder, results, table)
 
 
-def measured_row(label: str, runs: Sequence[Run], step_cost: bool = False) -> Row:
-    """Mean and sample standard deviation of a row's runs, one for every seed; of one run its scores alone."""
+def measured_row(label: str, runs: Sequence[Run], step_cost: bool = False, streams: bool = False) -> Row:
+    """Mean and sample standard deviation of a row's runs, one for every seed; of one run its scores alone.
+
+    Args:
+        label: What the table calls it.
+        runs: Its runs.
+        step_cost: Also tell the time of a training step.
+        streams: Also give the scores of single streams, as if each were a data set of its own (`SET, stream rgb`).
+    """
     results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
+    if streams and all(run.streams.is_file() for run in runs):
+        results = [scores | _stream_scores(run) for run, scores in zip(runs, results, strict=True)]
     cost = next((_cost(run) for run in runs if run.cost.is_file()), {})
     if step_cost:
         cost["step_ms"] = statistics.median(time for run in runs for time in step_times(run))
@@ -88,7 +99,9 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
     """
     beside = {row.reported for row in table.rows}
     measured = {
-        row.name: measured_row(row.label, [run for run in runs if run.row.name == row.name], table.step_cost)
+        row.name: measured_row(
+            row.label, [run for run in runs if run.row.name == row.name], table.step_cost, table.streams
+        )
         for row in table.rows
     }
     sets = {dataset for row in measured.values() for dataset in row.scores}
@@ -103,6 +116,15 @@ def table_rows(table: TableConfig, runs: Sequence[Run], others: Iterable[Row], a
             paper = on_sets(reported_row(table.reported, row.reported), mine.scores)
             rows += [paper, difference(mine, paper)] if paper.scores else []
     return rows
+
+
+def _stream_scores(run: Run) -> Scores:
+    """Of every stream on every set; of a single one nothing, for its map is the final one."""
+    results = json.loads(run.streams.read_text(encoding="utf-8"))
+    names = [name for name in results if name != FINAL]
+    if len(names) < 2:
+        return {}
+    return {f"{dataset}, stream {name}": scores for name in names for dataset, scores in results[name].items()}
 
 
 def _combine(results: Sequence[Mapping[str, Mapping[str, float]]], how: Any) -> Scores:

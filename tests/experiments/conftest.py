@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from samsod.experiments.plan import Run, plan_runs, read_table
+from samsod.experiments.plan import Run, plan_runs
+from samsod.experiments.table import read_table
 
 Plan = Callable[..., list[Run]]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from samsod.config import to_yaml
-from samsod.experiments.plan import Run, find_table, leave_out_missing, plan_runs, read_table
+from samsod.experiments.plan import Run, leave_out_missing, plan_runs
 from samsod.experiments.same_data import _known, data_digest, encoder_digest
+from samsod.experiments.table import find_table, read_table
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 from tests.places import ROOT
@@ -159,6 +160,11 @@ def test_what_a_table_cannot_show_is_found_before_anything_runs(table_file: Path
     (unnamed,) = told(f"rows: [{row % 'SAMSOD-large'}]\n")
     assert unnamed.startswith("reported: the paper has no ''; known: table1")
     assert told(f"metrics: []\nrows: [{row % none}]\n") == ["metrics: expected at least one"]
+    rows = f"rows: [{row % none}, {row.replace('a,', 'bare,') % none}]\n"
+    assert told(f"{rows}compare: [{{first: a, second: bar}}, {{first: a, second: a}}]\n") == [
+        "compare.0.second: no row is called 'bar' (did you mean 'bare'?)",
+        "compare.1: expected two rows, found 'a' twice",
+    ]
 
 
 def test_tables_are_found_by_name(tmp_path: Path, table_file: Path) -> None:
@@ -199,11 +205,13 @@ def test_optional_rows_are_left_out_when_a_package_is_missing(
     (tmp_path / "far.yaml").write_text("_base_: base.yaml\nengine: {gradient_rule: {name: upgrad}}\n")
     with table_file.open("a") as file:
         file.write("  - {name: far, label: far one, config: far.yaml, optional: true}\n")
+        file.write("compare:\n  - {first: split, second: plain}\n  - {first: far, second: plain}\n")
     for package in ("qpsolvers", "quadprog"):
         monkeypatch.setitem(sys.modules, package, None)
     table, runs, lines = leave_out_missing(read_table(table_file), plan(seeds=(0, 1)))
     assert [row.name for row in table.rows] == ["plain", "split"] == [run.row.name for run in runs[:2]]
     assert len(runs) == 4
+    assert [pair.first for pair in table.compare] == ["split"]
     assert lines == [
         "left out far: engine.gradient_rule: upgrad needs qpsolvers and quadprog: pip install qpsolvers quadprog"
     ]

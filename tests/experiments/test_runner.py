@@ -227,8 +227,9 @@ def test_a_run_made_by_another_process_is_named_before_anything_starts(plan: Pla
 DRIVER = """
 import sys
 from pathlib import Path
-from samsod.experiments.plan import plan_runs, read_table
+from samsod.experiments.plan import plan_runs
 from samsod.experiments.runner import Launcher, make_runs
+from samsod.experiments.table import read_table
 table, tools, output = map(Path, sys.argv[1:])
 make_runs(plan_runs(read_table(table), table, [], [], [0], output), Launcher(tools), {"plain": 1.0, "split": 1.0})
 """

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from samsod.evaluation.tables.comparison import Comparison
-from samsod.experiments.plan import RowConfig, Run, TableConfig, plan_runs
+from samsod.experiments.plan import Run, plan_runs
 from samsod.experiments.summary import make_table, measured_row, other_maps, step_times, table_rows
+from samsod.experiments.table import RowConfig, TableConfig
 from samsod.utils.errors import UserError
 from tests.experiments.conftest import Plan
 
@@ -43,6 +44,27 @@ def test_the_cost_of_a_step_is_the_median_over_the_log_without_start_and_waiting
     assert row.cost == {"step_ms": 1000}
     assert "step (ms)" in Comparison([row]).text() and "1000.0" in Comparison([row]).text()
     assert measured_row("plain one", runs).cost == {}
+
+
+def test_single_streams_are_shown_like_data_sets(plan: Plan) -> None:
+    runs = plan(seeds=(0, 1))[::2]
+    for run, value in zip(runs, (0.5, 0.7), strict=True):
+        scores = {"pairs": {"S": value, "MAE": 0.1, "images": 12}}
+        leave_results(run, scores)
+        by_stream = {"final": scores, "rgb": {"pairs": {"S": value / 2, "images": 12}}}
+        run.streams.write_text(json.dumps(by_stream))
+    assert list(measured_row("plain one", runs, streams=True).scores) == ["pairs"]  # the only one is the final one
+    for run, value in zip(runs, (0.5, 0.7), strict=True):
+        by_stream = json.loads(run.streams.read_text()) | {"thermal": {"pairs": {"S": value / 4, "images": 12}}}
+        run.streams.write_text(json.dumps(by_stream))
+    row = measured_row("plain one", runs, streams=True)
+    assert list(row.scores) == ["pairs", "pairs, stream rgb", "pairs, stream thermal"]
+    assert row.scores["pairs, stream rgb"]["S"] == pytest.approx(0.3)
+    assert row.scores["pairs"]["S"] == pytest.approx(0.6)
+    assert row.spread["pairs, stream thermal"]["S"] == pytest.approx(0.05 / 2**0.5)
+    assert list(measured_row("plain one", runs).scores) == ["pairs"]
+    runs[0].streams.unlink()
+    assert list(measured_row("plain one", runs, streams=True).scores) == ["pairs"]
 
 
 @pytest.fixture

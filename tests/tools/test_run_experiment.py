@@ -16,6 +16,8 @@ def test_a_table_from_nothing(tmp_path: Path, table_file: Path, pairs_folder: Pa
     maps.mkdir()
     for path in (pairs_folder / "GT").iterdir():
         write_png(maps / path.name, read_rgb(path)[..., 0])
+    with table_file.open("a") as file:
+        file.write("compare: [{first: split, second: plain, label: decoupling}]\n")
     arguments = [table_file, "--seeds", "0", "--output", output, "--pred", f"perfect={maps}"]
     made = command("run_experiment", *arguments, "--jobs", "2")
     assert made.returncode == 0, made.stderr
@@ -29,10 +31,15 @@ def test_a_table_from_nothing(tmp_path: Path, table_file: Path, pairs_folder: Pa
         assert f"{score['pairs']['S']:.4f}" in line
     (perfect,) = (line for line in lines if "  perfect  " in line)
     assert "1.0000*" in perfect and "0.0000*" in perfect
-    assert sorted(path.suffix for path in (output / "table9").iterdir()) == [".csv", ".json", ".md", ".tex"]
+    (difference,) = (line for line in lines if "  decoupling" in line and "  MAE  " in line)
+    assert f"{results['split']['pairs']['MAE'] - results['plain']['pairs']['MAE']:+.4f}" in difference
+    assert sorted(path.name for path in (output / "table9").iterdir()) == [
+        *("differences.csv", "differences.json", "differences.md"),
+        *("results.csv", "results.json", "results.md", "results.tex"),
+    ]
     again = command("run_experiment", *arguments)
     assert "0 of 2 runs to do" in again.stdout and "started" not in again.stdout
-    assert again.stdout.splitlines()[-5:] == lines[-5:]
+    assert again.stdout.splitlines()[-12:] == lines[-12:]
 
 
 def test_mistakes() -> None:

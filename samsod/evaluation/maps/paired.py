@@ -2,7 +2,8 @@
 
 Images are drawn with replacement, the same ones for both methods, and every column is computed anew: of the mean
 curves, where it is a maximum. The middle 95 % of the differences are the interval (the percentile method; Efron and
-Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13). Of methods that were trained several times the
+runs are drawn too, in pairs and independently of the images: every run drawn is scored on every image drawn.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ class Difference:
     dataset: str
     metric: str
     first: float
+    """Of the first method; of several runs their mean."""
     second: float
     low: float
     """Of the interval of first minus second."""
     high: float
+    each: tuple[float, ...]
+    """First minus second of every run."""
 
     @property
     def better(self) -> int | None:
@@ -58,14 +62,19 @@ def check_pair(methods: Sequence[str], pair: Sequence[str]) -> None:
 
 
 def paired_differences(
-    scores: Scores, pair: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED, together: bool = True
+    scores: Scores,
+    pair: Sequence[str | Sequence[str]],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    together: bool = True,
 ) -> list[Difference]:
     """Compares two methods on every data set, and on all together.
 
     Args:
         scores: What was scored; with videos in the place of images, whole videos are drawn, see `drawn_units`.
-        pair: The names of the two.
-        resamples: How often images are drawn.
+        pair: The names of the two; of methods with several runs the names of each one's runs, the n-th of the one
+            paired with the n-th of the other.
+        resamples: How often images are drawn, and runs where there are several.
         seed: Of the draws; the same seed gives the same intervals.
         together: Whether several sets are also compared by their mean over all images.
 
@@ -73,20 +82,22 @@ def paired_differences(
         The differences by data set and column, in the order of tables.
     """
     generator = np.random.default_rng(seed)
+    runs = [[side] if isinstance(side, str) else list(side) for side in pair]
+    shares = _drawn_shares(len(runs[0]), resamples, generator) if len(runs[0]) > 1 else np.ones((resamples, 1))
     found: dict[str, tuple[list[str], np.ndarray, np.ndarray]] = {}
-    for dataset, images in scores[pair[0]].items():
-        methods = [[scores[method][dataset][stem] for stem in images] for method in pair]
-        names = _names(methods[0][0])
-        drawn = _resampled(methods, resamples, generator)
-        found[dataset] = names, np.array([_columns(_vectors(one).mean(axis=0), one[0]) for one in methods]), drawn
+    for dataset, images in scores[runs[0][0]].items():
+        layout = next(iter(images.values()))
+        vectors = [[_vectors([scores[run][dataset][stem] for stem in images]) for run in side] for side in runs]
+        columns = np.array([[_columns(one.mean(axis=0), layout) for one in side] for side in vectors])
+        found[dataset] = _names(layout), columns, _resampled(vectors, layout, shares, generator)
     if together and len(found) > 1:
-        counts = np.array([len(images) for images in scores[pair[0]].values()])
-        shares = counts / counts.sum()
-        values, draws = (sum(map(np.multiply, shares, [item[i] for item in found.values()])) for i in (1, 2))
-        found[OVERALL] = names, np.asarray(values), np.asarray(draws)
+        counts = np.array([len(images) for images in scores[runs[0][0]].values()])
+        parts = counts / counts.sum()
+        values, draws = (sum(map(np.multiply, parts, [item[i] for item in found.values()])) for i in (1, 2))
+        found[OVERALL] = next(iter(found.values()))[0], np.asarray(values), np.asarray(draws)
     return [
-        Difference(dataset, name, *map(float, values[:, i]), *map(float, np.percentile(draws[:, i], COVERED)))
-        for dataset, (names, values, draws) in found.items()
+        _difference(dataset, name, every[:, :, i], drawn[:, i])
+        for dataset, (names, every, drawn) in found.items()
         for i, name in enumerate(names)
     ]
 
@@ -116,16 +127,35 @@ def paired_csv(differences: Sequence[Difference], methods: Sequence[str]) -> str
     return csv_text(lines)
 
 
-def _resampled(methods: Sequence[Sequence[ImageScores]], resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Differences of the columns, resamples × columns."""
-    vectors = [_vectors(images) for images in methods]
-    count = len(methods[0])
+def _difference(dataset: str, name: str, values: np.ndarray, draws: np.ndarray) -> Difference:
+    """From a column's values, 2 × runs, and its resampled differences."""
+    first, second = map(float, values.mean(axis=1))
+    low, high = map(float, np.percentile(draws, COVERED))
+    return Difference(dataset, name, first, second, low, high, tuple(map(float, values[0] - values[1])))
+
+
+def _drawn_shares(count: int, size: int, generator: np.random.Generator) -> np.ndarray:
+    """What each of `count` is worth in `size` samples of as many with replacement, size × count."""
+    return generator.multinomial(count, np.full(count, 1 / count), size=size) / count
+
+
+def _resampled(
+    vectors: Sequence[Sequence[np.ndarray]], layout: ImageScores, shares: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Differences of the columns, resamples × columns.
+
+    Args:
+        vectors: What `_vectors` gives of every run of the two.
+        layout: One of the images.
+        shares: What every run is worth in a resample, resamples × runs.
+        generator: Draws the images, the same for all runs.
+    """
     blocks = []
-    for start in range(0, resamples, _BLOCK):
-        size = min(_BLOCK, resamples - start)
-        weights = generator.multinomial(count, np.full(count, 1 / count), size=size) / count
-        one, other = (_columns(weights @ values, methods[0][0]) for values in vectors)
-        blocks.append(one - other)
+    for start in range(0, len(shares), _BLOCK):
+        part = shares[start : start + _BLOCK]
+        weights = _drawn_shares(len(vectors[0][0]), len(part), generator)
+        one, other = (np.array([_columns(weights @ values, layout) for values in side]) for side in vectors)
+        blocks.append(np.einsum("br,rbc->bc", part, one - other))
     return np.concatenate(blocks)
 
 

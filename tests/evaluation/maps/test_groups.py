@@ -183,6 +183,38 @@ def test_paired_differences_are_those_of_resampled_data_sets(scores: Scores) -> 
         assert by_place["edges", metric].high == pytest.approx(high[i], abs=1e-12)
 
 
+def test_runs_are_drawn_in_pairs_beside_the_images(scores: Scores) -> None:
+    # Three runs of two methods: the same maps, each run with an image's curves put in the place of another's.
+    runs: Scores = {}
+    for method in ("close", "soft"):
+        images = scores[method]["edges"]
+        for i in range(3):
+            others = [*images.values()][i:] + [*images.values()][:i]
+            runs[f"{method} {i}"] = {"edges": {**images, "pixel": others[0]}, "Shapes-1": scores[method]["Shapes-1"]}
+    pair = [[f"{method} {i}" for i in range(3)] for method in ("close", "soft")]
+    found = paired_differences(runs, pair, resamples=30, seed=5)
+    by_place = {(one.dataset, one.metric): one for one in found}
+    assert {place[0] for place in by_place} == {"Shapes-1", "edges", "Overall"}
+    one = by_place["edges", "maxF"]
+    stems = list(scores["close"]["edges"])
+    alone = [[columns_of(runs, name, stems)["maxF"] for name in side] for side in pair]
+    assert one.each == pytest.approx([first - second for first, second in zip(*alone, strict=True)], abs=1e-12)
+    assert one.first == pytest.approx(np.mean(alone[0]), abs=1e-12) and len(set(one.each)) == 3
+    # The same draws: the runs first, once for all sets, then the images of each set.
+    generator = np.random.default_rng(5)
+    drawn_runs = generator.multinomial(3, np.full(3, 1 / 3), size=30)
+    drawn = {
+        name: generator.multinomial(len(images), np.full(len(images), 1 / len(images)), size=30)
+        for name, images in runs["close 0"].items()
+    }
+    differences = []
+    for counts, of_runs in zip(drawn["edges"], drawn_runs, strict=True):
+        chosen = [stem for stem, count in zip(stems, counts, strict=True) for _ in range(count)]
+        values = [[columns_of(runs, name, chosen)["maxF"] for name in side] for side in pair]
+        differences.append(sum(n * (values[0][i] - values[1][i]) for i, n in enumerate(of_runs)) / 3)
+    assert (one.low, one.high) == pytest.approx(tuple(np.percentile(differences, (2.5, 97.5))), abs=1e-12)
+
+
 def test_the_better_method_is_told_where_the_interval_leaves_no_doubt(scores: Scores) -> None:
     twice: Scores = {"a": scores["close"], "b": scores["close"], "c": scores["soft"]}
     assert all(one.better is None and one.low == one.high == 0 for one in paired_differences(twice, ("a", "b"), 20))
