@@ -91,6 +91,13 @@ def test_a_workbook_holds_the_table(tmp_path: Path, tool: Tool) -> None:
     assert not list((tmp_path / "new").glob(".*"))
 
 
+def test_a_column_that_is_left_out_cannot_be_asked_for(tool: Tool) -> None:
+    for name in ("wF", "wf"):
+        told = tool("eval_maps", *ALONE, "--no-weighted-f", "--columns", f"S,{name}")
+        fault(told, "--columns wF and --no-weighted-f exclude each other")
+    assert tool("eval_maps", *ALONE, "--no-weighted-f", "--columns", "S,MAE")[0] == 0
+
+
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="no real images")
 def test_real_masks_blurred_less_and_more(tmp_path: Path, tool: Tool) -> None:
     for folder in ("gt", "near", "far"):

@@ -19,6 +19,8 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.cache and args.no_cache:
         parser.error("--cache and --no-cache exclude each other")
+    if args.no_weighted_f and "wf" in map(str.lower, args.columns or ()):
+        parser.error("--columns wF and --no-weighted-f exclude each other")
     if args.paired and args.json and not args.output:
         parser.error("--paired with --json goes into a file: name a folder, --output DIR")
     return args

@@ -50,7 +50,7 @@ def score_image(
     prediction, truth = _checked(prediction, truth)
     counts, cut = count_levels(prediction, truth)
     levels = normalised_levels(counts.sum(axis=(0, 1, 2)))
-    wf = weighted_f_measure(levels[prediction], truth) if weighted_f else None
+    wf = weighted_f_measure(prediction, truth, counts.sum(axis=(0, 1))) if weighted_f else None
     scores = score_histograms(counts, cut, lambda: levels[prediction], wf)
     if not further:
         return scores

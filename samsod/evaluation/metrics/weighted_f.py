@@ -7,20 +7,22 @@ import math
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.evaluation.metrics.distance import spread_outwards, squared_distance
-from samsod.evaluation.metrics.histograms import EPS
+from samsod.evaluation.metrics.distance import FAR, row_bands, spread_outwards, squared_distance
+from samsod.evaluation.metrics.histograms import EPS, normalised_levels
 
 REACH = 3
 """The Gaussian's window of 7 by 7 goes so many pixels beyond its centre."""
 KERNEL = np.exp(-(np.arange(-REACH, REACH + 1) ** 2) / 50.0)
 KERNEL /= KERNEL.sum()
 
-# By squared distance; from 256 pixels on it is 2 to the last bits. The truth itself, at 0, has no false alarms.
-_IMPORTANCE = 2 - np.exp(math.log(0.5) / 5 * np.sqrt(np.arange(2**16)))
-_IMPORTANCE[0] = 0
+# A false alarm weighs 2 minus this, by its squared distance; beyond FAR it is below 1e-12. The truth itself has none.
+_CLOSENESS = np.exp(math.log(0.5) / 5 * np.sqrt(np.arange(2**16)))
+_CLOSENESS[0] = 0
+
+Box = tuple[slice, slice]
 
 
-def weighted_f_measure(values: np.ndarray, truth: np.ndarray) -> float:
+def weighted_f_measure(prediction: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> float:
     """Weighted F-measure, β² = 1; 0 for an all-black truth.
 
     Errors inside the truth are eased by those of their neighbours, errors outside weigh up to twice as much with
@@ -28,15 +30,45 @@ def weighted_f_measure(values: np.ndarray, truth: np.ndarray) -> float:
     Source: Margolin et al., "How to Evaluate Foreground Maps?", CVPR 2014, eq. 5 to 10, and its published code.
 
     Args:
-        values: normalised prediction, H×W.
+        prediction: uint8, H×W; it is normalised.
         truth: bool, H×W.
+        counts: int64, 2×256: pixels by truth and grey level.
     """
-    positives = int(np.count_nonzero(truth))
+    outside, inside = counts
+    levels, positives = normalised_levels(outside + inside), int(inside.sum())
     if positives == 0:
         return 0.0
-    square = squared_distance(truth)
-    false_alarms = float(np.vdot(values, _IMPORTANCE.take(square)))
-    return from_errors(positives, _missed(values, truth, square), false_alarms)
+    core = _bounds(truth)
+    alarms = _bounds(prediction >= np.count_nonzero(levels == 0))
+    window = _where_distance_matters(core, alarms, truth.shape)
+    prediction, truth = prediction[window], truth[window]
+    square, close = np.zeros(truth.shape, np.uint16), 0.0
+    if positives < truth.size:
+        square = squared_distance(truth)
+        for band in row_bands(*truth.shape):
+            close += float(np.vdot(cv2.LUT(prediction[band], levels), _CLOSENESS.take(square[band])))
+    top, left = (max(at.start - start.start - REACH, 0) for at, start in zip(core, window, strict=True))
+    bottom, right = (at.stop - start.start + REACH for at, start in zip(core, window, strict=True))
+    box = np.s_[top:bottom, left:right]
+    missed = _missed(cv2.LUT(prediction[box], 1 - levels), truth[box], square[box])
+    return from_errors(positives, missed, 2 * float(outside @ levels) - close)
+
+
+def _bounds(mask: np.ndarray) -> Box:
+    """The smallest rows and columns that hold every true pixel; none where there is none."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _where_distance_matters(truth: Box, alarms: Box, shape: tuple[int, ...]) -> Box:
+    """The truth with what smoothing needs around it, and those false alarms that are not far from it."""
+    spans = []
+    for core, alarm, length in zip(truth, alarms, shape, strict=True):
+        first, last = (alarm.start, alarm.stop) if alarm.stop else (core.start, core.stop)
+        start = min(max(first, core.start - FAR), core.start - REACH)
+        stop = max(min(last, core.stop + FAR), core.stop + REACH)
+        spans.append(slice(max(start, 0), min(stop, length)))
+    return spans[0], spans[1]
 
 
 def from_errors(positives: int, missed: float, false_alarms: float) -> float:
@@ -46,12 +78,14 @@ def from_errors(positives: int, missed: float, false_alarms: float) -> float:
     return 2 * recall * precision / (recall + precision + EPS)
 
 
-def _missed(values: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
-    """Sum of the eased errors inside the truth."""
-    # Smoothing reaches no farther than the truth and a margin around it.
-    left, top, width, height = cv2.boundingRect(truth.view(np.uint8))
-    box = np.s_[max(top - REACH, 0) : top + height + REACH, max(left - REACH, 0) : left + width + REACH]
-    error, inside = 1 - values[box], truth[box]
-    spread = spread_outwards(error, inside, square[box], REACH)
-    smooth = cv2.sepFilter2D(spread, cv2.CV_64F, KERNEL, KERNEL, borderType=cv2.BORDER_CONSTANT)
-    return float(np.minimum(error, smooth)[inside].sum())
+def _missed(error: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
+    """Sum of the eased errors inside the truth; `error` is overwritten."""
+    spread_outwards(error, truth, square, REACH)
+    total = 0.0
+    for band in row_bands(*error.shape):
+        first = max(band.start - REACH, 0)
+        rows = error[first : band.stop + REACH]
+        smooth = cv2.sepFilter2D(rows, cv2.CV_64F, KERNEL, KERNEL, borderType=cv2.BORDER_CONSTANT)
+        smooth = smooth[band.start - first :][: band.stop - band.start]
+        total += float(np.minimum(np.where(truth[band], error[band], 0.0), smooth).sum())
+    return total

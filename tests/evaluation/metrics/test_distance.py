@@ -46,12 +46,18 @@ def masks() -> dict[str, np.ndarray]:
     }
 
 
+def spread_of(image: np.ndarray, mask: np.ndarray, square: np.ndarray, reach: int) -> np.ndarray:
+    spread = image.copy()
+    spread_outwards(spread, mask, square, reach)
+    return spread
+
+
 def assert_as_brute_force(mask: np.ndarray, reach: int = 3) -> None:
     nearest, expected = brute_force(mask)
     square = squared_distance(mask)
     np.testing.assert_array_equal(square, expected)
     index = np.arange(mask.size, dtype=float).reshape(mask.shape) + 1
-    spread = spread_outwards(index, mask, square, reach)
+    spread = spread_of(index, mask, square, reach)
     padded = np.pad(mask, reach)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
     wanted = windows.any(axis=(2, 3))
@@ -82,9 +88,9 @@ def test_ties_go_to_the_left_column_and_then_the_smaller_row() -> None:
     cross = np.zeros((5, 5), bool)
     cross[[0, 2, 2, 4], [2, 0, 4, 2]] = True  # all at distance 2 from the centre
     index = np.arange(25.0).reshape(5, 5)
-    assert spread_outwards(index, cross, squared_distance(cross), 2)[2, 2] == 2 * 5 + 0
+    assert spread_of(index, cross, squared_distance(cross), 2)[2, 2] == 2 * 5 + 0
     cross[2, 0] = False
-    assert spread_outwards(index, cross, squared_distance(cross), 2)[2, 2] == 0 * 5 + 2
+    assert spread_of(index, cross, squared_distance(cross), 2)[2, 2] == 0 * 5 + 2
 
 
 def test_distances_are_exact_on_large_images_and_capped_far_away() -> None:

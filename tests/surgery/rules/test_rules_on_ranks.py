@@ -1,9 +1,10 @@
-"""Every rule trains alike on one and two ranks, and goes on bit for bit from a checkpoint."""
+"""Every rule, and a user's own, trains alike on one, two and four ranks, and resumes bit for bit."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 
 from samsod.config import Config, RuleConfig
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
+from samsod.registry import RULES
 from samsod.surgery.hook import GradientHook
+from samsod.surgery.rules.rule import RuleContext
+from samsod.surgery.scores import soft_iou
 from samsod.utils import distributed
 from tests.ranks import run_ranks
 from tests.surgery.rules.every_rule import EVERY, rule_of
@@ -43,9 +47,35 @@ class Toy(nn.Module):
         )
 
 
+class Own:
+    """A rule as a user may write it: with a memory, and looking at losses and scores."""
+
+    score = staticmethod(soft_iou)
+
+    def __init__(self) -> None:
+        self.lengths: Tensor | None = None
+
+    def weights(self, gram: Tensor, context: RuleContext) -> Tensor:
+        lengths = gram.diagonal().sqrt()
+        self.lengths = lengths if self.lengths is None else self.lengths.lerp(lengths, 0.5)
+        losses = torch.stack([context.losses[name] for name in context.losses]).to(gram)
+        scores = torch.stack([context.scores[name] for name in context.losses]).to(gram)
+        return (1 + losses) * (1 - scores) / self.lengths
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lengths": self.lengths}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lengths = state["lengths"]
+
+
 def trained_toys(names: list[str]) -> dict[str, Tensor]:
     """All parameters after some steps of gradient descent on this rank's share, in two micro-batches, by rule."""
-    return {name: trained_toy(name) for name in names}
+    RULES.register("own")(Own)
+    try:
+        return {name: trained_toy(name) for name in [*names, "own"]}
+    finally:
+        RULES._entries.pop("own")
 
 
 def trained_toy(name: str) -> Tensor:
@@ -81,13 +111,14 @@ def available(name: str) -> bool:
 
 
 def test_ranks_train_as_one_process_does_by_every_rule() -> None:
-    names = [name for name in EVERY if available(name)]
-    alone = trained_toys(names)
-    ranks = run_ranks(trained_toys, 2, names)
-    for name in names:
-        assert torch.equal(ranks[0][name], ranks[1][name]), name
-        assert apart(ranks[0][name], alone[name]) < 2e-5, name
-        others = [alone[other] for other in names if other != name]
+    alone = trained_toys([name for name in EVERY if available(name)])
+    for world in (2, 4):
+        first, *others = run_ranks(trained_toys, world, [*alone][:-1])
+        for name in alone:
+            assert all(torch.equal(first[name], other[name]) for other in others), (world, name)
+            assert apart(first[name], alone[name]) < 2e-5, (world, name)
+    for name in alone:
+        others = [alone[other] for other in alone if other != name]
         assert all(apart(other, alone[name]) > 1e-4 for other in others), name  # each is a rule of its own
 
 
