@@ -76,6 +76,10 @@ class Encoder(nn.Module, ABC):
         return [self]
 
 
+RunEncoder = Callable[[Encoder, Tensor, Beside], list[Tensor]]
+"""Runs an encoder as its call does, from images `[B,3,H,W]` to a map `[B,C,h,w]` per stage."""
+
+
 class Decoder(nn.Module, ABC):
     """A pyramid to a mask.
 
