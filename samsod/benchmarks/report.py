@@ -12,7 +12,7 @@ from samsod.benchmarks.by_part import measure
 from samsod.benchmarks.by_part_text import figure_lines
 from samsod.benchmarks.cost import cost
 from samsod.benchmarks.model import TIMED, batch_lines, time_batches, time_model, timing_lines
-from samsod.benchmarks.scaling import backward_macs, row_bytes, scaling, scaling_lines
+from samsod.benchmarks.scaling import backward_macs, block_by_block, row_bytes, scaling, scaling_lines
 from samsod.benchmarks.step import SteppedTrainer
 from samsod.config import Config
 from samsod.modeling.samsod import build_model
@@ -72,6 +72,8 @@ def scaling_report(config: Config, links: Sequence[float], rate: float, pairs: i
     parts = cost(model, config.model.image_size)["parts"]
     forward = pairs * sum(counts["macs_with_attention"] for counts in parts.values())
     backward = [pairs * macs for macs in backward_macs(parts, config.model, list(rows))]
+    if config.engine.checkpointing == "block":
+        rows, backward = block_by_block(rows, backward, pairs, parts)
     table = scaling(rows, forward, backward, rate, links)
     figures = {"row_bytes": rows, "rate": rate, "pairs": pairs, "scaling": table}
     return Report(figures, scaling_lines(table, rows, rate, pairs))

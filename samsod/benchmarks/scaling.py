@@ -69,6 +69,17 @@ def backward_macs(parts: Mapping[str, Mapping[str, int]], config: ModelConfig, l
     return [of_stream + of_modality * (1 if loss in config.modalities else len(config.modalities)) for loss in losses]
 
 
+def block_by_block(
+    rows: Mapping[str, int], backward: Sequence[float], pairs: int, parts: Mapping[str, Mapping[str, int]]
+) -> tuple[dict[str, int], list[float]]:
+    """Rows and backward passes with `engine.checkpointing=block`.
+
+    The encoder is run once more, and the rows of all losses are complete together, when its first block is done.
+    """
+    again = sum(counts["macs_with_attention"] for name, counts in parts.items() if name not in PER_STREAM)
+    return {"all losses": sum(rows.values())}, [sum(backward) + pairs * again]
+
+
 def _backward(counts: Mapping[str, int], trained: bool) -> float:
     attention = counts["macs_with_attention"] - counts["macs_fvcore"]
     return counts["macs_fvcore"] * (2 if trained else 1) + attention * ATTENTION_BACKWARD

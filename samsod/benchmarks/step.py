@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samsod.benchmarks.timing import Timeline
 from samsod.config import Config
+from samsod.engine.passes import BlockPasses
 from samsod.engine.random_state import seed_all
 from samsod.engine.trainer import Batch, Trainer
 from samsod.modeling.losses import build_loss
@@ -26,6 +27,8 @@ from samsod.utils import distributed
 from samsod.utils.errors import UserError
 
 WAIT, FORWARD, LOSSES_PART, OPTIMIZER, OTHER = "wait for data", "forward", "losses", "optimizer", "other"
+BLOCKS = "backward through the blocks"
+"""That of all losses, from the encoder's maps on, each block run again; the losses' own passes then end at the maps."""
 REDUCE, GRAM, WEIGHTS, MERGE = "reduce", "Gram", "weights", "merge"
 SURGERY = (REDUCE, GRAM, WEIGHTS, MERGE)
 """The parts that gradient surgery adds: the average over the ranks, dot products, weights, merged gradient."""
@@ -155,7 +158,9 @@ def _marked(trainer: Trainer, timeline: Timeline) -> Iterator[None]:
         stack.callback(hook.rules.update, rules)
         hook.rules.update({name: _MarkedRule(rule, timeline) for name, rule in rules.items()})  # type: ignore[misc]
         stack.enter_context(_replaced(hook.rows, "accumulate", _marked_backward(hook.rows.accumulate, timeline)))
+        through_blocks = [(trainer.passes, "through_encoder", BLOCKS)] * isinstance(trainer.passes, BlockPasses)
         for owner, name, part in (
+            *through_blocks,
             (trainer, "loss", LOSSES_PART),
             (hook, "merge", MERGE),
             (hook.rows, "average", REDUCE),

@@ -246,6 +246,9 @@ class EngineConfig:
     has this, or bf16"""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
+    checkpointing: Literal["none", "block"] = "none"
+    """block: keep no more of the encoder's blocks than what they read, and run each once more in the backward pass; the
+    result stays the same"""
     gradient_rule: RuleConfig = field(default_factory=RuleConfig)
     timeout_minutes: float = 60.0
     """how long ranks wait for each other, also while the first reads or writes files; then the run ends with an

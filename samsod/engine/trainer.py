@@ -16,6 +16,7 @@ from samsod.engine.folder import RunFolder
 from samsod.engine.log import RunLog
 from samsod.engine.meter import Meter, log_line, validation_line
 from samsod.engine.optimizer import build_optimizer, set_learning_rate
+from samsod.engine.passes import build_passes
 from samsod.engine.resume import PER_RANK
 from samsod.engine.run_state import RunState
 from samsod.engine.saving import Progress, Saver
@@ -25,7 +26,6 @@ from samsod.modeling.losses import Loss
 from samsod.modeling.samsod import SaliencyModel
 from samsod.surgery.hook import GradientHook, MergedStep
 from samsod.utils import distributed
-from samsod.utils.precision import autocast
 from samsod.utils.weights import model_digest
 from samsod.utils.weights_folder import weights_digest
 
@@ -49,7 +49,8 @@ class Trainer:
         val_id: What identifies the validation pairs; likewise, once a best checkpoint is chosen.
 
     Raises:
-        UserError: The gradient rule cannot be built, or the ranks do not start alike.
+        UserError: The gradient rule cannot be built, the model cannot be run block by block, or the ranks do not start
+            alike.
     """
 
     def __init__(
@@ -74,7 +75,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.engine.precision == "fp16")
         self.status = Status(trained, skips=self.scaler.is_enabled())
         reduce = REDUCE_TYPES[config.engine.reduce_dtype]
-        self.hook = GradientHook(groups, config.engine.gradient_rule, config.seed, self.status.size, reduce)
+        self.passes = build_passes(config.engine, model, device)
+        self.hook = GradientHook(
+            groups, config.engine.gradient_rule, config.seed, self.status.size, reduce, self.passes.differentiate
+        )
         self.optimizer = build_optimizer(groups, config.train)
         self.folder = RunFolder(config)
         self.saver = Saver(
@@ -167,8 +171,7 @@ class Trainer:
         own_losses: dict[str, Tensor] = {}
         self.hook.clear()
         for part in self._micro_batches(batch):
-            with autocast(self.device, self.config.engine.precision):
-                prediction = self.model(part)
+            prediction = self.passes.forward(part)
             losses = {name: self.loss(logits, part) / train.accumulate for name, logits in prediction.streams.items()}
             self.hook.add_scores(prediction.streams, part, 1 / train.accumulate)
             self.hook.accumulate({name: loss * scale for name, loss in losses.items()})
@@ -263,8 +266,9 @@ class Trainer:
         groups = ", ".join(
             f"{g.name} {sum(p.numel() for p in g.parameters):,} <- {'+'.join(g.losses)}" for g in self.hook.groups
         )
+        blocks = ", block by block" * (self.config.engine.checkpointing == "block")
         return (
             f"{self.total_steps} steps of {self.config.train.batch_size} images on {distributed.world_size()} x "
-            f"{self.device.type}, {self._precision()}, {self.config.engine.gradient_rule.name}; "
+            f"{self.device.type}, {self._precision()}{blocks}, {self.config.engine.gradient_rule.name}; "
             f"trained: {groups}"
         )

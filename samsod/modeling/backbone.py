@@ -18,6 +18,9 @@ from samsod.registry import ENCODERS
 Beside = Callable[[int, Tensor], Tensor]
 """What is added beside the MLP of a block, from the block's index and its tokens after attention, `[B,h,w,d]` both."""
 
+Size = tuple[int, int]
+"""Height and width of the images in pixels."""
+
 
 class Encoder(nn.Module, ABC):
     """Images to maps at a few stages, and those maps, of one modality or the sum of several, to a pyramid.
@@ -34,13 +37,31 @@ class Encoder(nn.Module, ABC):
     stride: int
     origin: str = ""
 
-    @abstractmethod
     def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
-        """Images `[B,3,H,W]` to a map `[B,C,h,w]` per stage.
+        """Images `[B,3,H,W]` to a map `[B,C,h,w]` per stage."""
+        height, width = images.shape[-2:]
+        tokens, maps = self.embed(images), []
+        for index in range(len(self.widths)):
+            tokens = self.block(index, tokens, beside, (height, width))
+            if index in self.stage_ends:
+                maps.append(self.stage_map(index, tokens, (height, width)))
+        return maps
 
-        With x the tokens of block i after its attention residual, without class tokens and the like, `[B,h,w,d]`, the
-        block ends as x + MLP(LN(x)) + beside(i, x).
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """Images `[B,3,H,W]` to the tokens that the first block reads, in whatever shape suits the encoder."""
+
+    @abstractmethod
+    def block(self, index: int, tokens: Tensor, beside: Beside, size: Size) -> Tensor:
+        """The tokens that block `index` makes of those of the block before, which it leaves as they are.
+
+        With x the tokens after its attention residual, without class tokens and the like, `[B,h,w,d]`, a block ends as
+        x + MLP(LN(x)) + beside(index, x).
         """
+
+    @abstractmethod
+    def stage_map(self, index: int, tokens: Tensor, size: Size) -> Tensor:
+        """The tokens that block `index`, one of `stage_ends`, made, to a map `[B,C,h,w]`."""
 
     @abstractmethod
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -53,6 +74,10 @@ class Encoder(nn.Module, ABC):
     def pretrained(self) -> list[nn.Module]:
         """What a file of weights gives, and `freeze_encoder` keeps as it is: all of it, unless a part is new."""
         return [self]
+
+
+RunEncoder = Callable[[Encoder, Tensor, Beside], list[Tensor]]
+"""Runs an encoder as its call does, from images `[B,3,H,W]` to a map `[B,C,h,w]` per stage."""
 
 
 class Decoder(nn.Module, ABC):

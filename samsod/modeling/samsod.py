@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from samsod.config import ModelConfig
 from samsod.modeling.adapters import build_adapter
-from samsod.modeling.backbone import build_backbone
+from samsod.modeling.backbone import Encoder, RunEncoder, build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
 from samsod.utils.errors import UserError
@@ -42,6 +42,10 @@ class Prediction(NamedTuple):
 
 class SaliencyModel(nn.Module, ABC):
     """What a model registered in `MODELS` offers to the trainer and the tools.
+
+    One whose `forward` takes a third argument, `run_encoder` (a `RunEncoder`), and calls that wherever it would call an
+    encoder, can be trained block by block (`engine.checkpointing`). Then neither the images nor what stands beside the
+    blocks may depend on maps of another call.
 
     Args:
         config: The model's settings.
@@ -119,7 +123,12 @@ class Samsod(SaliencyModel):
         for parameter in self.decoder.unreachable():
             parameter.requires_grad_(False)
 
-    def forward(self, images: Mapping[str, Tensor], given: Sequence[str] = ()) -> Prediction:
+    def forward(
+        self,
+        images: Mapping[str, Tensor],
+        given: Sequence[str] = (),
+        run_encoder: RunEncoder = Encoder.__call__,
+    ) -> Prediction:
         """Predicts from one batch.
 
         Every stream decodes on its own (Eq. 6), so any modalities will do: the fusion is the sum over the given ones,
@@ -129,6 +138,7 @@ class Samsod(SaliencyModel):
             images: `[B,3,H,W]` by modality, sides multiples of the encoder's stride (SAM2: 32); other entries are
                 ignored.
             given: The modalities to predict from, in any order; empty: all.
+            run_encoder: What runs the encoder.
 
         Returns:
             Logits `[B,1,H,W]` of the configured streams, as far as the given modalities have them.
@@ -137,17 +147,17 @@ class Samsod(SaliencyModel):
             ValueError: A modality is missing or unknown, or the sides are no such multiples.
         """
         names = self._check(images, given or self.modalities)
-        features = {name: self.encode(images[name], name) for name in names}
+        features = {name: self.encode(images[name], name, run_encoder) for name in names}
         streams = self._streams(names)
         if FUSION in streams:
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
         return Prediction({name: self.decode(features[name]) for name in streams})
 
-    def encode(self, images: Tensor, modality: str) -> list[Tensor]:
+    def encode(self, images: Tensor, modality: str, run: RunEncoder = Encoder.__call__) -> list[Tensor]:
         """Images `[B,3,H,W]` through the encoder and one modality's adapters: a map `[B,C,h,w]` per stage."""
         adapters = list(self.adapters[modality].children())
-        return self.encoder(images, lambda block, x: self.config.adapter.scale * adapters[block](x))
+        return run(self.encoder, images, lambda block, x: self.config.adapter.scale * adapters[block](x))
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """The stages' maps, of one modality or the sum of several, to logits `[B,1,H,W]` in float32 (Eq. 6)."""

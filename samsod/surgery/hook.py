@@ -16,7 +16,7 @@ from torch import Tensor
 from samsod.config import RuleConfig
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.surgery.diagnostics import Diagnostics
-from samsod.surgery.rows import GradientRows, split_like
+from samsod.surgery.rows import Differentiate, GradientRows, split_like
 from samsod.surgery.rules.rule import Rule, RuleContext, build_rule
 from samsod.surgery.scores import Score
 from samsod.utils.errors import UserError
@@ -60,6 +60,7 @@ class GradientHook:
         seed: The run's seed, shared by all ranks.
         told: How many figures the ranks tell each other beside rows and losses.
         reduce_dtype: Type the rows travel in.
+        differentiate: How gradients are computed; None: by one backward pass for each loss.
 
     Raises:
         UserError: There is no such rule, it does not take its options, or a package it needs is missing.
@@ -72,6 +73,7 @@ class GradientHook:
         seed: int,
         told: int = 0,
         reduce_dtype: torch.dtype = torch.float32,
+        differentiate: Differentiate | None = None,
     ) -> None:
         self.groups, self.seed = groups, seed
         self.rules: dict[str, Rule] = {group.name: build_rule(rule) for group in groups}
@@ -83,7 +85,7 @@ class GradientHook:
         streams = len({name for group in groups for name in group.losses})
         figures = streams * (2 if self._score else 1) + told
         rows = ParameterGroups(group._replace(losses=(SUM,)) for group in groups) if self._summed else groups
-        self.rows = GradientRows(rows, figures, reduce_dtype)
+        self.rows = GradientRows(rows, figures, reduce_dtype, differentiate)
         self.merged = torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
         self._merged_by_group = self.merged.split([rows.shape[1] for rows in self.rows.by_group])
         self._gradients = split_like(self.merged, self.parameters)
@@ -103,7 +105,7 @@ class GradientHook:
             self.rows.accumulate(losses)
             return
         if not self._reach_checked:
-            check_reach(self.groups, losses)
+            check_reach(self.groups, losses, self.rows.differentiate)
             self._reach_checked = True
         self.rows.accumulate({SUM: torch.stack(list(losses.values())).sum()})
 
@@ -170,16 +172,21 @@ class GradientHook:
         return weights.detach().to(rows.dtype) @ rows
 
 
-def check_reach(groups: ParameterGroups, losses: Mapping[str, Tensor]) -> None:
+def check_reach(groups: ParameterGroups, losses: Mapping[str, Tensor], differentiate: Differentiate) -> None:
     """Raises UserError when a loss reaches the parameters of a group that does not list it; graphs are kept."""
-    for group in groups:
-        for name in losses.keys() - set(group.losses):
-            found = torch.autograd.grad(losses[name], group.parameters, retain_graph=True, allow_unused=True)
-            if any(gradient is not None for gradient in found):
-                raise UserError(
-                    f"the loss {name} reaches the parameter group {group.name}, which does not list it, so that the "
-                    "losses cannot be summed first; set engine.gradient_rule.options={diagnostics: true}"
-                )
+    outside: dict[str, dict[Tensor, str]] = {
+        name: {p: g.name for g in groups if name not in g.losses for p in g.parameters} for name in losses
+    }
+    asked = {name: losses[name] for name, parameters in outside.items() if parameters}
+
+    def refuse(name: str, gradients: Mapping[Tensor, Tensor]) -> None:
+        for parameter in gradients:
+            raise UserError(
+                f"the loss {name} reaches the parameter group {outside[name][parameter]}, which does not list it, so "
+                "that the losses cannot be summed first; set engine.gradient_rule.options={diagnostics: true}"
+            )
+
+    differentiate(asked, outside, refuse, keep=True)
 
 
 def gram_matrix(rows: Tensor) -> Tensor:

@@ -7,13 +7,33 @@ backward passes.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from samsod.modeling.parameter_groups import ParameterGroups
 from samsod.utils import distributed
+
+Add = Callable[[str, Mapping[Tensor, Tensor]], None]
+"""Takes the gradients of a loss, by its name and the parameters; those of one parameter may come in several parts."""
+
+
+class Differentiate(Protocol):
+    """How gradients of losses are computed; `by_autograd` is the plain way."""
+
+    def __call__(
+        self, losses: Mapping[str, Tensor], wanted: Mapping[str, Iterable[Tensor]], add: Add, keep: bool = False
+    ) -> None:
+        """Hands on the gradients of each loss by the parameters it reaches.
+
+        Args:
+            losses: Scalars by name, all of one graph.
+            wanted: By loss the parameters whose gradients are wanted, at least one.
+            add: What takes them.
+            keep: Whether the graph is needed once more.
+        """
 
 
 class GradientRows:
@@ -23,13 +43,20 @@ class GradientRows:
         groups: The parameter groups.
         figures: How many figures travel with the rows.
         reduce_dtype: Type the rows travel in; bfloat16 halves the traffic and rounds every gradient to 8 bits.
+        differentiate: How gradients are computed; None: by `by_autograd`.
 
     Attributes:
         by_group: Per group its rows, `[losses, parameters]` float32.
     """
 
-    def __init__(self, groups: ParameterGroups, figures: int, reduce_dtype: torch.dtype = torch.float32) -> None:
-        self.groups, self.reduce_dtype = groups, reduce_dtype
+    def __init__(
+        self,
+        groups: ParameterGroups,
+        figures: int,
+        reduce_dtype: torch.dtype = torch.float32,
+        differentiate: Differentiate | None = None,
+    ) -> None:
+        self.groups, self.reduce_dtype, self.differentiate = groups, reduce_dtype, differentiate or by_autograd
         device = groups[0].parameters[0].device
         widths = [sum(p.numel() for p in group.parameters) for group in groups]
         counts = [len(group.losses) * width for group, width in zip(groups, widths, strict=True)]
@@ -49,14 +76,14 @@ class GradientRows:
         Args:
             losses: Scalars by name, each the mean over this rank's images, all of one graph.
         """
-        for count, (name, loss) in enumerate(losses.items(), 1):
-            parameters, views = self._reached[name]
-            gradients = torch.autograd.grad(loss, parameters, retain_graph=count < len(losses), allow_unused=True)
-            given = [index for index, gradient in enumerate(gradients) if gradient is not None]
-            if given:
-                # One call for all (documented by PyTorch, its underscore notwithstanding): a parameter at a time, a
-                # step of the large model would launch 2,223 additions.
-                torch._foreach_add_([views[i] for i in given], [gradients[i] for i in given])
+        self.differentiate(losses, {name: self._reached[name] for name in losses}, self._add)
+
+    def _add(self, name: str, gradients: Mapping[Tensor, Tensor]) -> None:
+        if gradients:
+            # One call for all (documented by PyTorch, its underscore notwithstanding): a parameter at a time, a step of
+            # the large model would launch 2,223 additions.
+            views = self._reached[name]
+            torch._foreach_add_([views[parameter] for parameter in gradients], list(gradients.values()))
 
     def average(self, figures: Tensor) -> Tensor:
         """Averages the rows over the ranks: one all-reduce, and a tiny one more when the rows travel shortened.
@@ -77,15 +104,34 @@ class GradientRows:
             distributed.all_reduce_mean(self._figures)
         return self._figures.clone()
 
-    def _reached_by(self, name: str) -> tuple[list[nn.Parameter], list[Tensor]]:
+    def _reached_by(self, name: str) -> dict[Tensor, Tensor]:
         """The parameters a loss reaches, and the parts of its rows that belong to them."""
-        parameters: list[nn.Parameter] = []
-        views: list[Tensor] = []
+        views: dict[Tensor, Tensor] = {}
         for group, rows in zip(self.groups, self.by_group, strict=True):
             if name in group.losses:
-                parameters += group.parameters
-                views += split_like(rows[group.losses.index(name)], group.parameters)
-        return parameters, views
+                parts = split_like(rows[group.losses.index(name)], group.parameters)
+                views |= zip(group.parameters, parts, strict=True)
+        return views
+
+
+def by_autograd(
+    losses: Mapping[str, Tensor], wanted: Mapping[str, Iterable[Tensor]], add: Add, keep: bool = False
+) -> None:
+    """The plain way to differentiate: one backward pass for each loss; see `Differentiate`."""
+    for count, (name, loss) in enumerate(losses.items(), 1):
+        add(name, gradients_of([loss], wanted[name], retain_graph=keep or count < len(losses)))
+
+
+def gradients_of(
+    outputs: Sequence[Tensor],
+    inputs: Iterable[Tensor],
+    cotangents: Sequence[Tensor] | None = None,
+    retain_graph: bool = False,
+) -> dict[Tensor, Tensor]:
+    """The gradients of what is reached among `inputs`; see `torch.autograd.grad`."""
+    inputs = list(inputs)
+    found = torch.autograd.grad(outputs, inputs, cotangents, retain_graph=retain_graph, allow_unused=True)
+    return {value: gradient for value, gradient in zip(inputs, found, strict=True) if gradient is not None}
 
 
 def split_like(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -7,7 +7,15 @@ import torch
 
 from samsod.benchmarks.cost import cost
 from samsod.benchmarks.counts import counted
-from samsod.benchmarks.scaling import backward_macs, exposed_seconds, ring_bytes, row_bytes, scaling, scaling_lines
+from samsod.benchmarks.scaling import (
+    backward_macs,
+    block_by_block,
+    exposed_seconds,
+    ring_bytes,
+    row_bytes,
+    scaling,
+    scaling_lines,
+)
 from samsod.config import ModelConfig
 from samsod.modeling.samsod import FUSION, build_model
 
@@ -64,6 +72,13 @@ def test_the_table_by_hand() -> None:
     assert "rows of 8000.0 MB (fusion 4000.0, rgb 2000.0, thermal 2000.0)" in lines[0] and "4e+03 ms" in lines[0]
     four = next(line.split() for line in lines if line.startswith("4 "))
     assert four == ["4", "12000.0", "12000.00", "+300.0%", "+250.0%", "120.00", "+3.0%", "+0.7%"]
+
+
+def test_block_by_block_all_rows_are_complete_together() -> None:
+    parts = {name: {"macs_with_attention": macs} for name, macs in (("trunk", 7), ("neck", 20), ("adapters", 3))}
+    rows, backward = block_by_block({"fusion": 4, "rgb": 2}, [100.0, 50.0], 2, parts)
+    assert rows == {"all losses": 6} and backward == [150 + 2 * (7 + 3)]
+    assert exposed_seconds(backward, [9.0]) == 9
 
 
 @pytest.mark.parametrize(("frozen", "least"), [(True, 0.75), (False, 0.95)])

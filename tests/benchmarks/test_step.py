@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from samsod.benchmarks.counts import counted
 from samsod.benchmarks.scaling import row_bytes
-from samsod.benchmarks.step import OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
+from samsod.benchmarks.step import BLOCKS, OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
 from samsod.benchmarks.surgery import surgery_works
 from samsod.benchmarks.timing import seconds_of
 from samsod.config import Config, LossConfig, RuleConfig
@@ -85,6 +85,26 @@ def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.autograd, "grad", slow)
     parts = stepped.timed_step()
     assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
+
+
+def test_the_pass_through_the_blocks_is_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three passes down to the maps, then two for each block and modality, and the trained embedding's two."""
+    config.engine.checkpointing = "block"
+    stepped = synthetic_trainer(config, CPU)
+    now, passes = [0.0], iter([1.0, 10.0, 100.0, *[1000.0] * 2 * (2 * 6 + 2)])
+    monkeypatch.setattr("samsod.benchmarks.timing.time.perf_counter", lambda: now[0])
+    grad: Any = torch.autograd.grad
+
+    def slow(*args: object, **kwargs: object) -> object:
+        gradients = grad(*args, **kwargs)
+        now[0] += next(passes)
+        return gradients
+
+    monkeypatch.setattr(torch.autograd, "grad", slow)
+    parts = stepped.timed_step()
+    assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
+    assert parts[BLOCKS] == 28_000 and next(passes, None) is None
+    assert "through_encoder" not in vars(stepped.trainer.passes)
 
 
 def test_losses_that_are_summed_have_one_backward_pass(config: Config) -> None:

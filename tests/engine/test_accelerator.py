@@ -61,11 +61,14 @@ def logged(config: Config) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("precision", "checkpointing"), [("fp32", "none"), ("bf16", "none"), ("fp16", "none"), ("fp16", "block")]
+)
 def test_a_run_is_resumed_and_ends_without_a_fault(
-    accelerator: Accelerator, small: Config, tmp_path: Path, precision: Any
+    accelerator: Accelerator, small: Config, tmp_path: Path, precision: Any, checkpointing: Any
 ) -> None:
-    there = replace(small, output=str(tmp_path / "there"), engine=EngineConfig(precision=precision))
+    engine = EngineConfig(precision=precision, checkpointing=checkpointing)
+    there = replace(small, output=str(tmp_path / "there"), engine=engine)
     train_there(accelerator, replace(there, train=replace(there.train, steps=2)))
     train_there(accelerator, there, asked_to_stop=True)
     assert accelerator.faults == [] and accelerator.operators > 1000

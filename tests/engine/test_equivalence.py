@@ -142,6 +142,12 @@ def first_gradient(config: Config) -> Tensor:
     return run(config).hook.merged.clone()
 
 
+def first_gradient_block_by_block_on_rank_1(config: Config) -> Tensor:
+    """As machines of unequal memory may have it."""
+    blocks = replace(config, engine=replace(config.engine, checkpointing="block"))
+    return first_gradient(blocks if distributed.rank() else config)
+
+
 def overflow_on_one_rank(config: Config) -> dict[str, Any]:
     with launch(config) as device:
         trainer, _ = make_trainer(config, device)
@@ -254,6 +260,8 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any
         "rows in bf16": (counted_steps, {"reduce_dtype": "bf16"}, {}),
         "exact": (first_gradient, {}, adamw),
         "short": (first_gradient, {"reduce_dtype": "bf16"}, adamw),
+        "block by block": (first_gradient_block_by_block_on_rank_1, {}, adamw),
+        "step block by block": (counted_steps, {"checkpointing": "block"}, {"clip_norm": 1.0}),
         "overflow": (overflow_on_one_rank, {"precision": "fp16"}, {}),
         "nan in fp32": (nan_on_one_rank, {}, {}),
         "nan in fp16": (nan_on_one_rank, {"precision": "fp16"}, {}),
@@ -266,12 +274,13 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any
     jobs = [partial(job, config(name, engine, train)) for name, (job, engine, train) in wanted.items()]
     results = dict(zip(wanted, zip(*run_ranks(run_all, 2, jobs), strict=True), strict=True))
     assert not (folder / "apart").exists() and not (folder / "uneven").exists()
-    return {name: list(ranks) for name, ranks in results.items()}
+    alone = first_gradient(config("alone", {"checkpointing": "block"}, adamw))
+    return {name: list(ranks) for name, ranks in results.items()} | {"alone": [alone]}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_makes_one_all_reduce_and_reads_nothing_back(on_two_ranks: dict[str, list[Any]], precision: str) -> None:
-    for counts in on_two_ranks[f"step in {precision}"]:
+@pytest.mark.parametrize("step", ["in fp32", "in bf16", "in fp16", "block by block"])
+def test_a_step_makes_one_all_reduce_and_reads_nothing_back(on_two_ranks: dict[str, list[Any]], step: str) -> None:
+    for counts in on_two_ranks[f"step {step}"]:
         assert counts == {"collectives": {"all_reduce": 3}, "reads": 0}
 
 
@@ -289,6 +298,12 @@ def test_bf16_transport_stays_within_its_rounding(on_two_ranks: dict[str, list[A
     exact, ranks = on_two_ranks["exact"][0], on_two_ranks["short"]
     assert torch.equal(ranks[0], ranks[1])
     assert 1e-5 < apart(ranks[0], exact) < 2**-8
+
+
+def test_ranks_and_one_process_agree_block_by_block_and_not(on_two_ranks: dict[str, list[Any]]) -> None:
+    exact, ranks, alone = (on_two_ranks[name] for name in ("exact", "block by block", "alone"))
+    assert torch.equal(ranks[0], ranks[1])
+    assert apart(ranks[0], exact[0]) < 1e-5 and apart(alone[0], exact[0]) < 1e-5
 
 
 def test_an_overflow_on_one_rank_makes_all_skip_the_step_and_lower_the_scale(

@@ -66,6 +66,17 @@ def test_settings_are_compared_in_both_directions_and_shown_whole(begun: Config,
     )
 
 
+def test_a_run_may_go_on_block_by_block(begun: Config, tmp_path: Path) -> None:
+    """With the same weights up to the order in which a trained encoder's gradients of the modalities add up."""
+    other = replace(begun, output=str(tmp_path / "other"))
+    shutil.copytree(begun.output, other.output)
+    plain = run(begun)
+    blocks = run(replace(other, engine=replace(other.engine, checkpointing="block")))
+    assert torch.allclose(blocks.hook.merged, plain.hook.merged, rtol=1e-4, atol=1e-6) and blocks.step == 2
+    log = (tmp_path / "other" / "log.txt").read_text()
+    assert "resumed from" in log and "fp32, block by block, pcgrad" in log
+
+
 def test_a_setting_that_an_older_checkpoint_lacks_had_its_default(begun: Config) -> None:
     content = checkpoint.load_checkpoint(step_file(begun, 1))
     del content["config"]["train"]["clip_norm"]

@@ -11,6 +11,7 @@ from samsod.config import LossConfig, ModelConfig, RuleConfig
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import Samsod
 from samsod.surgery.hook import GradientHook, check_reach
+from samsod.surgery.rows import by_autograd
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_one_pass_equals_the_sum_of_the_rows(model_config: ModelConfig, changes:
     for diagnostics in (False, True):
         hook = GradientHook(model.parameter_groups(), RuleConfig("sum", {"diagnostics": diagnostics}), seed=0)
         losses = {name: loss(logits, batch) for name, logits in model(batch).streams.items()}
-        check_reach(hook.groups, losses)
+        check_reach(hook.groups, losses, by_autograd)
         hook.accumulate(losses)
         hook.merge(0, {name: value.detach() for name, value in losses.items()})
         merged.append(hook.merged)

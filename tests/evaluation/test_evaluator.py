@@ -263,7 +263,7 @@ def not_finite(config: Config, tmp_path: Path) -> tuple[str, list[str]]:
                 prediction.streams["thermal"][i, 0, 5, 5] = float("inf")
         return prediction
 
-    model.forward = spoilt  # type: ignore[method-assign]
+    model.forward = spoilt  # type: ignore[assignment,method-assign]
     said = []
     for work in (lambda: run_test(model, [pairs], config, tmp_path), lambda: validate(model, [pairs], config)):
         with pytest.raises(Failure) as caught:

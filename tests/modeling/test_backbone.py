@@ -16,7 +16,7 @@ from samsod.config.schema import EncoderConfig
 from samsod.drawing.activations import chosen_blocks
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.modeling.activations import activation_maps
-from samsod.modeling.backbone import Beside, Decoder, Encoder
+from samsod.modeling.backbone import Beside, Decoder, Encoder, Size
 from samsod.modeling.samsod import Samsod, build_model
 from samsod.registry import ENCODERS
 from samsod.utils.errors import UserError
@@ -38,20 +38,23 @@ class TinyViT(Encoder):
         self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 2, width, 0.0, batch_first=True) for _ in "123")
         self.up = nn.ConvTranspose2d(width, out, 4, 4)
 
-    def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
-        x = self.patches(images).permute(0, 2, 3, 1)
-        batch, height, width, channels = x.shape
-        x = torch.cat([self.class_token.expand(batch, 1, channels), x.flatten(1, 2)], 1)
-        maps = []
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, nn.TransformerEncoderLayer)
-            x = x + block.self_attn(x, x, x, need_weights=False)[0]
-            tokens = x[:, 1:].unflatten(1, (height, width))
-            x = x + block.linear2(block.linear1(block.norm2(x)).relu())
-            x = torch.cat([x[:, :1], x[:, 1:] + beside(index, tokens).flatten(1, 2)], 1)
-            if index in self.stage_ends:
-                maps.append(x[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2))
-        return maps
+    def embed(self, images: Tensor) -> Tensor:
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_token.expand(len(x), -1, -1), x], 1)
+
+    def block(self, index: int, tokens: Tensor, beside: Beside, size: Size) -> Tensor:
+        block = self.blocks[index]
+        assert isinstance(block, nn.TransformerEncoderLayer)
+        x = tokens + block.self_attn(tokens, tokens, tokens, need_weights=False)[0]
+        added = beside(index, self._patches(x, size)).flatten(1, 2)
+        x = x + block.linear2(block.linear1(block.norm2(x)).relu())
+        return torch.cat([x[:, :1], x[:, 1:] + added], 1)
+
+    def stage_map(self, index: int, tokens: Tensor, size: Size) -> Tensor:
+        return self._patches(tokens, size).permute(0, 3, 1, 2)
+
+    def _patches(self, tokens: Tensor, size: Size) -> Tensor:
+        return tokens[:, 1:].unflatten(1, (size[0] // 16, size[1] // 16))
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         return [self.up(maps[0] + maps[1])]

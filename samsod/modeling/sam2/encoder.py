@@ -11,7 +11,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.backbones.utils import window_partition, window_unpartition
 from torch import Tensor, nn
 
-from samsod.modeling.backbone import Beside, Encoder
+from samsod.modeling.backbone import Beside, Encoder, Size
 from samsod.modeling.sam2.specs import TrunkSpec
 
 
@@ -39,17 +39,20 @@ class Sam2Encoder(Encoder):
         self.stage_ends = tuple(self.trunk.stage_ends)
         self._table: tuple[tuple[object, ...], Tensor, list[Tensor]] | None = None
 
-    def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
-        """Images `[B,3,H,W]` to four maps `[B,C,h,w]` at strides 4, 8, 16, 32."""
+    def embed(self, images: Tensor) -> Tensor:
+        """Images `[B,3,H,W]` to tokens `[B,H/4,W/4,C]`."""
         x = self.trunk.patch_embed(images)
-        x = x + self.positions(*x.shape[1:3])
-        maps = []
-        for index, block in enumerate(self.trunk.blocks):
-            x = attention_residual(block, x)
-            x = x + block.drop_path(block.mlp(block.norm2(x))) + beside(index, x)
-            if index in self.stage_ends:
-                maps.append(x.permute(0, 3, 1, 2))
-        return maps
+        return x + self.positions(*x.shape[1:3])
+
+    def block(self, index: int, tokens: Tensor, beside: Beside, size: Size) -> Tensor:
+        """Tokens `[B,h,w,C]` to `[B,h',w',C']`; halved sides and doubled channels at the start of stages 2 to 4."""
+        block = self.trunk.blocks[index]
+        x = attention_residual(block, tokens)
+        return x + block.drop_path(block.mlp(block.norm2(x))) + beside(index, x)
+
+    def stage_map(self, index: int, tokens: Tensor, size: Size) -> Tensor:
+        """Tokens `[B,h,w,C]` to `[B,C,h,w]`; the four maps are at strides 4, 8, 16, 32."""
+        return tokens.permute(0, 3, 1, 2)
 
     def positions(self, height: int, width: int) -> Tensor:
         """The trunk's positions, `[1,height,width,C]`: a bicubic enlargement, kept while size and weights are the same.
