@@ -127,7 +127,7 @@ def _linear(weights: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def keep(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
-    """TopK of Eq. 21 with the straight-through gradient of ρ, by a boolean mask; see `adapters.keep_ranked`."""
+    """TopK of Eq. 21 with the straight-through gradient of ρ, by a boolean mask; see `ranking.keep_ranked`."""
     ranks = h.argsort(stable=True, dim=-1, descending=largest).argsort(dim=-1)
     kept, following = ranks < rho.floor(), ranks == rho.floor()
     return torch.where(kept, h, 0.0) + ((rho - rho.detach()) * torch.where(following, h, 0.0).detach()).to(h.dtype)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from samsod.config import AdapterConfig
-from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, keep_ranked
+from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter
+from samsod.modeling.ranking import keep_ranked
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
 

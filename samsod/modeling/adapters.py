@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samsod.config import AdapterConfig
+from samsod.modeling.ranking import KeepRanked, earlier_channels
 from samsod.registry import ADAPTERS
 
 
@@ -79,6 +80,7 @@ class DecoupledAdapter(nn.Module):
     """
 
     signs: Tensor
+    earlier: Tensor
 
     def __init__(self, dim: int, config: AdapterConfig) -> None:
         super().__init__()
@@ -93,6 +95,7 @@ class DecoupledAdapter(nn.Module):
         # Without a gradient through floor() no loss reaches the gate.
         self.gate.requires_grad_(self.straight_through)
         self.register_buffer("signs", torch.tensor([[1.0], [-1.0]]), persistent=False)
+        self.register_buffer("earlier", earlier_channels(config.bottleneck), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
@@ -110,23 +113,23 @@ class DecoupledAdapter(nn.Module):
         foreground, background = self.foreground.down, self.background.down
         weight = torch.cat([foreground.weight, background.weight])
         h = F.gelu(F.linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
-        rho = torch.cat(self.kept_channels(x if self.straight_through else x.detach()), -1).unsqueeze(-1)
-        return _KeepRanked.apply(h, h.detach() * self.signs, rho)
+        return KeepRanked.apply(h, h.detach() * self.signs, self.rho(x), self.earlier)
 
     def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """ρ = c·(α + β·G) of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch)."""
+        """ρ of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch) each."""
+        foreground, background = self.rho(x).unbind(-2)
+        return foreground, background
+
+    def rho(self, x: Tensor) -> Tensor:
+        """ρ = c·(α + β·G) before the floor, `[B,1,1,2,1]` (`[1,1,1,2,1]` per batch)."""
+        x = x if self.straight_through else x.detach()
         tokens = (1, 2) if self.gate_scope == "image" else (0, 1, 2)
         wide = torch.promote_types(x.dtype, torch.float32)
         if self.gate_pooling == "tokens":
             shares = torch.softmax(self.gate(x), dim=-1, dtype=wide).mean(tokens, keepdim=True)
         else:
             shares = torch.softmax(self.gate(x.mean(tokens, keepdim=True, dtype=wide)), dim=-1, dtype=wide)
-        foreground, background = shares.split(1, dim=-1)
-        alpha_foreground, alpha_background = self.alphas
-        return (
-            self.channels * (alpha_foreground + self.beta * foreground),
-            self.channels * (alpha_background + self.beta * background),
-        )
+        return _Rho.apply(shares, self.channels, self.alphas, self.beta).unsqueeze(-1)
 
 
 @ADAPTERS.register("decoupled_moe")
@@ -182,68 +185,17 @@ def zero_linear(dim_in: int, dim_out: int) -> nn.Linear:
     return layer
 
 
-def keep_ranked(h: Tensor, rho: Tensor, largest: bool) -> Tensor:
-    """Keeps the floor(ρ) largest (or smallest) channels of every token and zeroes the rest (TopK of Eq. 21).
-
-    The backward pass takes the relaxed form, in which the channel that comes next in rank order enters with the
-    fraction ρ - floor(ρ): the derivative by ρ is that channel's activation (straight-through). Equal activations rank
-    by channel index. Nothing is read back to the host.
-
-    Args:
-        h: Activations `[B,...,C]`.
-        rho: Real number of channels to keep, broadcastable to `h` with one channel.
-        largest: Keep the largest, else the smallest.
-
-    Returns:
-        `h` with the other channels zeroed.
-    """
-    return _KeepRanked.apply(h, h.detach() if largest else -h.detach(), rho)
-
-
-class _KeepRanked(torch.autograd.Function):
-    """Keeps the channels whose `key` is largest; see `keep_ranked`."""
+class _Rho(torch.autograd.Function):
+    """ρ = c·(α + β·G) of shares `[...,2]`, rounded as for each branch alone: ρ may lie on an integer."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, key: Tensor, rho: Tensor) -> Tensor:
-        # ONNX has no stable sort; a CPU sorts 32 channels five times as fast as it compares every two of them.
-        sorts = h.device.type == "cpu" and not torch.compiler.is_compiling()
-        rank = ranks_by_sorting(key, True) if sorts else ranks_by_comparison(key, True)
-        kept = rank < rho.floor()
-        following = rank == rho.floor()
-        ctx.save_for_backward(kept, (h * following).sum(-1, keepdim=True), following)
-        ctx.rho_shape, ctx.rho_dtype = rho.shape, rho.dtype
-        return h * kept
+    def forward(ctx: Any, shares: Tensor, channels: int, alphas: tuple[float, float], beta: float) -> Tensor:
+        ctx.factor = channels * beta
+        rho = beta * shares
+        for part, alpha in zip(rho.unbind(-1), alphas, strict=True):
+            part.add_(alpha)
+        return rho.mul_(channels)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        kept, activation, following = ctx.saved_tensors
-        grad_h = grad_rho = None
-        if ctx.needs_input_grad[0]:
-            grad_h = grad * kept
-        if ctx.needs_input_grad[2]:
-            # Widened first: under fp16 the product of a scaled gradient and an activation overflows.
-            at_following = (grad * following).sum(-1, keepdim=True).to(ctx.rho_dtype)
-            grad_rho = (at_following * activation.to(ctx.rho_dtype)).sum_to_size(ctx.rho_shape)
-        return grad_h, None, grad_rho
-
-
-def ranks_by_sorting(h: Tensor, largest: bool) -> Tensor:
-    """The rank of every channel among those of its token, 0 for the largest (or smallest); equal ones by index.
-
-    Args:
-        h: Activations `[...,C]`.
-        largest: Rank from the largest, else from the smallest.
-
-    Returns:
-        int64 `[...,C]`.
-    """
-    order = h.sort(dim=-1, descending=largest, stable=True).indices
-    return torch.empty_like(order).scatter_(-1, order, torch.arange(h.shape[-1], device=h.device).expand_as(order))
-
-
-def ranks_by_comparison(h: Tensor, largest: bool) -> Tensor:
-    """`ranks_by_sorting` of what holds no NaN: how many channels come before each, from comparing every two."""
-    this, other = h.unsqueeze(-1), h.unsqueeze(-2)
-    index = torch.arange(h.shape[-1], device=h.device)
-    first = other > this if largest else other < this
-    return (first | ((other == this) & (index < index[:, None]))).sum(-1)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.factor * grad, None, None, None

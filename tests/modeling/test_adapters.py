@@ -6,13 +6,8 @@ from torch import Tensor
 
 from samsod.benchmarks.counts import Operators
 from samsod.config import AdapterConfig
-from samsod.modeling.adapters import (
-    DecoupledAdapter,
-    build_adapter,
-    keep_ranked,
-    ranks_by_comparison,
-    ranks_by_sorting,
-)
+from samsod.modeling.adapters import DecoupledAdapter, build_adapter
+from samsod.modeling.ranking import earlier_channels, keep_ranked, ranks_by_comparison, ranks_by_sorting
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -81,15 +76,25 @@ def test_both_branches_as_one_product_are_those_of_two(name: str, gradient: str)
         assert ((ours - expected).norm() / expected.norm()).item() < 1e-6
 
 
-def test_the_backward_pass_neither_gathers_nor_scatters_and_keeps_a_byte_an_activation() -> None:
+def test_the_backward_pass_is_a_few_products_with_what_was_kept() -> None:
     h = torch.randn(2, 4, 4, 2, 32, requires_grad=True)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
         out = keep_ranked(h, torch.full((2, 1, 1, 1, 1), 8.5, requires_grad=True), True)
-    assert sorted(t.element_size() for t in kept if t.numel() == h.numel()) == [1, 1]
+    assert sorted(t.element_size() for t in kept if t.numel() == h.numel()) == [1, 4]
+    gradient = torch.ones_like(h)
     with Operators() as launched:
-        out.sum().backward()
-    assert not {"gather", "scatter", "scatter_"} & launched.names.keys()
+        out.backward(gradient)
+    assert {"gather", "scatter", "scatter_"}.isdisjoint(launched.names)
+    assert launched.names.total() - launched.views <= 4, launched.names
+
+
+def test_an_even_gate_keeps_what_alpha_and_half_of_beta_say_in_every_type() -> None:
+    """0.45 + 0.1/2 is one half, of 32 channels 16: rounded otherwise it would be 15."""
+    for dtype in (torch.float32, torch.float64):
+        adapter = build_adapter(AdapterConfig(), 8).to(dtype)
+        foreground, background = adapter.kept_channels(torch.randn(1, 2, 2, 8, dtype=dtype))  # type: ignore[operator]
+        assert (foreground.floor().item(), background.floor().item()) == (16, 12)
 
 
 @pytest.mark.parametrize("largest", [True, False])
@@ -113,7 +118,7 @@ def test_both_rankings_are_equal_with_ties_too(largest: bool, dtype: torch.dtype
     values = torch.cat([torch.randn(50, 32), torch.randint(-2, 3, (50, 32)), torch.full((1, 32), 0.5)]).to(dtype)
     values[:50, 3:9] = values[:50, 20:21]
     values[0, :8] = torch.tensor([0.0, -0.0] * 4)
-    ranks = ranks_by_comparison(values.view(101, 1, 1, 32), largest)
+    ranks = ranks_by_comparison(values.view(101, 1, 1, 32), largest, earlier_channels(32))
     assert torch.equal(ranks, ranks_by_sorting(values.view(101, 1, 1, 32), largest))
     sign = -1 if largest else 1
     for row, token in zip(ranks.view(-1, 32).tolist(), values.tolist(), strict=True):
