@@ -20,7 +20,7 @@ from samsod.utils.errors import UserError, shown
 from samsod.utils.files import check_writable, expanded, locked
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads, taken_ahead
+from samsod.utils.threads import behind, in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest
 
 
@@ -144,24 +144,29 @@ def _read(predictor: Predictor, item: Item) -> Scene:
 def _predict(
     predictor: Predictor, scenes: Iterable[tuple[Item, Scene | UserError]], left_out: list[str]
 ) -> Generator[_Predicted, None, None]:
+    batches = _batches(predictor, scenes, left_out)
+    started = ((batch, predictor.start([scene for _, scene in batch])) for batch in batches)
+    for batch, sent in behind(started, int(predictor.device.type != "cpu")):
+        for (item, scene), maps in zip(batch, sent.read(), strict=True):
+            check_finite(maps, item.called)
+            yield _Predicted(item, maps, scene.shape)
+
+
+def _batches(
+    predictor: Predictor, scenes: Iterable[tuple[Item, Scene | UserError]], left_out: list[str]
+) -> Iterator[list[tuple[Item, Scene]]]:
+    """Neighbours with images of the same modalities, as many as go through the network together."""
     batch: list[tuple[Item, Scene]] = []
     for item, scene in scenes:
         if isinstance(scene, UserError):
             left_out += scene.args
             continue
         if batch and list(batch[0][1].images) != list(scene.images):
-            yield from _infer(predictor, batch)
+            yield batch
             batch = []
         batch.append((item, scene))
         if len(batch) >= predictor.batch_size:
-            yield from _infer(predictor, batch)
+            yield batch
             batch = []
     if batch:
-        yield from _infer(predictor, batch)
-
-
-def _infer(predictor: Predictor, batch: list[tuple[Item, Scene]]) -> Iterator[_Predicted]:
-    logits = predictor.infer([scene for _, scene in batch])
-    for (item, scene), maps in zip(batch, logits, strict=True):
-        check_finite(maps, item.called)
-        yield _Predicted(item, maps, scene.shape)
+        yield batch
