@@ -53,7 +53,6 @@ class PairDataset(Dataset[Sample]):
         augment: Whether to augment, if `data.augment` does not rule it out.
         seed: The run's seed.
         guide: Give the reference's image in plain colours too, for losses that ask for it.
-        shift: How the images but the reference's are moved, see `test.shift`; they are then read at full size.
 
     Attributes:
         pairs: The files of every sample.
@@ -70,7 +69,6 @@ class PairDataset(Dataset[Sample]):
         augment: bool,
         seed: int,
         guide: bool = False,
-        shift: Sequence[int] = (),
     ) -> None:
         self.pairs = tuple(pair for found in pair_sets for pair in found.pairs)
         names = list(self.pairs[0].images) if self.pairs else []
@@ -84,7 +82,6 @@ class PairDataset(Dataset[Sample]):
         self.sizes = batch_sizes(image_size, data.augment.multiscale) if self.augment else ()
         self.seed = seed
         self.guide = guide
-        self.shift = shift
         self._cache: SlotFile | None = None
 
     def __len__(self) -> int:
@@ -153,16 +150,49 @@ class PairDataset(Dataset[Sample]):
         cache = self._cache if size == self.image_size and part == WHOLE else None
         if cache is not None and (slot := cache.get(index)) is not None:
             return pair_images.from_slot(slot, size, list(self.modalities), self.maps)
-        least = 0 if early or self.shift else math.ceil(size / min(part.height, part.width))
+        least = 0 if early else math.ceil(size / min(part.height, part.width))
         read = pair_images.read_images(self.pairs[index], self.modalities, least, self.data.sizes)
-        read = pair_images.recoloured(replace(read, images=pair_images.shifted(read.images, self.shift)), early)
-        images = pair_images.resized(pair_images.cut_out(read, part), size)
+        images = pair_images.resized(pair_images.cut_out(pair_images.recoloured(read, early), part), size)
         if "labelled" in self.maps:
             everywhere = np.full((size, size), 255, np.uint8)
             images = replace(images, maps={**images.maps, "labelled": images.maps.get("labelled", everywhere)})
         if cache is not None:
             cache.put(index, pair_images.to_slot(images))
         return images
+
+
+class SceneDataset(Dataset[Sample]):
+    """The images of a set's pairs as square tensors, prepared as `PairDataset` does; their masks are not opened.
+
+    Args:
+        pair_set: The set.
+        image_size: Side of the square in pixels.
+        data: How the modalities are read.
+        shift: How the images but the reference's are moved, see `test.shift`.
+    """
+
+    def __init__(self, pair_set: PairSet, image_size: int, data: DataConfig, shift: Sequence[int] = ()) -> None:
+        self.pairs = pair_set.pairs
+        self.image_size, self.data, self.shift = image_size, data, shift
+        self.modalities = {name: settings_of(name, data) for pair in self.pairs[:1] for name in pair.images}
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads and resizes the images of one pair.
+
+        Returns:
+            By modality its image, float32 3×S×S; `shape`, height and width of the reference as it is stored, int64
+            `[2]`; `index` int.
+
+        Raises:
+            UserError: A file cannot be used, or they differ in size and may not; one line.
+        """
+        settings = self.modalities, self.image_size, self.data.sizes, "data.sizes=any", self.shift
+        planes, shape = pair_images.read_scene(self.pairs[index].images, *settings)
+        images = {name: torch.from_numpy(image) for name, image in planes.items()}
+        return {**images, "shape": torch.tensor(shape), "index": index}
 
 
 def _stamp(path: Path) -> tuple[int, int]:

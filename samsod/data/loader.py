@@ -15,11 +15,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from samsod.data.augment import draw_size
-from samsod.data.dataset import PairDataset, Sample, SampleKey
+from samsod.data.dataset import PairDataset, Sample, SampleKey, SceneDataset
 from samsod.data.decoding.images import cv2
 from samsod.utils.errors import UserError
 
 Batch = dict[str, torch.Tensor]
+Samples = PairDataset | SceneDataset
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -148,7 +149,7 @@ def train_loader(
 
 
 def eval_loader(
-    dataset: PairDataset, batch_size: int, rank: int, world_size: int, workers: int, pin_memory: bool = False
+    dataset: Samples, batch_size: int, rank: int, world_size: int, workers: int, pin_memory: bool = False
 ) -> EvalLoader:
     """Batches to evaluate on: every sample once over all ranks, nothing padded; rank r gets r, r + world_size, ...
 
@@ -165,8 +166,8 @@ def eval_loader(
 
 
 class _Guarded(Dataset[Sample | BadSample]):
-    def __init__(self, dataset: PairDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Samples) -> None:
+        self.dataset: Any = dataset  # which keys it takes is the sampler's business
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -95,7 +95,7 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
     alike = {**(images if sizes == "equal" else {first: reference} if pair.has_own_mask else {}), **maps}
     if reduce > 1 and len({image.shape[:2] for image in alike.values()}) > 1:
         return read_images(pair, modalities, 0, sizes)  # says it with the sizes as they are stored
-    check_sizes(pair.files, alike, "data.sizes=any")
+    check_sizes(pair.files, {name: image.shape for name, image in alike.items()}, "data.sizes=any")
     height, width = reference.shape[:2]
     if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
         raise UserError(
@@ -149,7 +149,12 @@ def _reduction(source: Source, least: int) -> int:
 
 
 def read_scene(
-    sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], size: int, sizes: Sizes = "equal"
+    sources: Mapping[str, Source],
+    modalities: Mapping[str, ModalityConfig],
+    size: int,
+    sizes: Sizes = "equal",
+    setting: str = "sizes=any",
+    shift: Sequence[int] = (),
 ) -> tuple[dict[str, npt.NDArray[np.float32]], tuple[int, int]]:
     """Images without a truth as the network gets them, prepared as those of a `PairDataset` are, without PyTorch.
 
@@ -158,6 +163,8 @@ def read_scene(
         modalities: How the image of each modality is read.
         size: Side of the network's input.
         sizes: Whether the images must have one size.
+        setting: What would let them differ, for the message.
+        shift: How the images but the reference's are moved, see `test.shift`; they are then read at full size.
 
     Returns:
         By modality float32 3×S×S; and height and width of the reference.
@@ -165,28 +172,28 @@ def read_scene(
     Raises:
         UserError: An image cannot be used, or has another size than the reference.
     """
-    images, reduce = read_modalities(sources, modalities, size, sizes)
+    images, reduce = read_modalities(sources, modalities, 0 if shift else size, sizes)
     if sizes == "equal":
         called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
-        check_sizes(called, images, "sizes=any")
+        check_sizes(called, {name: image.shape for name, image in images.items()}, setting)
     height, width = next(iter(images.values())).shape[:2]
-    squares = resized(Images(images, {}, width / height), size).images
+    squares = resized(Images(shifted(images, shift), {}, width / height), size).images
     planes = {name: transforms.to_planes(image, bool(modalities[name].normalize)) for name, image in squares.items()}
     return planes, (height * reduce, width * reduce)
 
 
-def check_sizes(called: Mapping[str, Any], images: Mapping[str, Bytes], setting: str) -> None:
+def check_sizes(called: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], setting: str) -> None:
     """Raises UserError when an image has another size than the first, by what each is called.
 
     Args:
         called: What messages call them, and whatever else.
-        images: The images, and maps.
+        shapes: Height and width of the images, and of maps; what follows these does not matter.
         setting: What would let images differ, for the message.
     """
-    first, height, width = next((called[name], *image.shape[:2]) for name, image in images.items())
-    for name, image in images.items():
-        if image.shape[:2] != (height, width):
-            size = f"{image.shape[1]}x{image.shape[0]}"
+    first, height, width = next((called[name], *shape[:2]) for name, shape in shapes.items())
+    for name, shape in shapes.items():
+        if tuple(shape[:2]) != (height, width):
+            size = f"{shape[1]}x{shape[0]}"
             hint = "" if name in MAPS else f" ({setting} resizes each on its own)"
             raise UserError(f"{called[name]} has {size} pixels, but {first} has {width}x{height}{hint}")
 

@@ -46,7 +46,7 @@ def read_example(files: Mapping[str, Path], data: DataConfig) -> Example:
     """
     images = read_pictures(files, data)
     if data.sizes == "equal":
-        check_sizes(files, images, "data.sizes=any")
+        check_sizes(files, {name: image.shape for name, image in images.items()}, "data.sizes=any")
     return Example(next(iter(files.values())).stem, images)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,35 +11,12 @@ from torch import Tensor, nn
 
 from samsod.surgery.hook import MergedStep
 from samsod.utils import distributed
+from samsod.utils.host_copy import HostCopy
 
-POLL_SECONDS = 0.0005
 LEAST_SCALE = 1e-4
 """A loss scale below this has collapsed: it starts at 65536, and every step that overflows halves it."""
 CHECKSUM_BITS = 24
 """A float32 holds whole numbers of so many bits, and the sum of one of them and zeros."""
-
-
-class HostCopy:
-    """A small tensor on its way to the host; reading it waits for its own copy, not for the device's later work.
-
-    Args:
-        values: The tensor, one-dimensional.
-    """
-
-    def __init__(self, values: Tensor) -> None:
-        self._arrived: torch.cuda.Event | None = None
-        self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
-        self._values.copy_(values.detach(), non_blocking=True)
-        if values.is_cuda:
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
-
-    def read(self) -> list[float]:
-        """The values."""
-        while self._arrived is not None and not self._arrived.query():
-            time.sleep(POLL_SECONDS)  # synchronize() would keep signals from being heard
-        # Through NumPy: reading a tensor's value would look like waiting for the device, to a reader and to a test.
-        return [float(value) for value in self._values.numpy()]
 
 
 @dataclass(frozen=True)
@@ -101,7 +77,7 @@ class Status:
         """
         while len(self._published) > lag:
             published = self._published.pop(0)
-            values = published.values.read()
+            values: list[float] = published.values.read().tolist()
             *losses, finite, scale, stop = values[: -distributed.world_size()]
             self.stopping = self.stopping or stop > 0
             # Under fp16 a gradient that overflows is the loss scale's fault: the scaler skips the step.

@@ -5,31 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from samsod.config import Config
-from samsod.config.schema import TestConfig
-from samsod.data.dataset import PairDataset
+from samsod.data.dataset import SceneDataset
 from samsod.data.decoding.images import read_truth
-from samsod.data.loader import eval_loader
+from samsod.data.loader import Batch, eval_loader
+from samsod.data.pair_images import check_sizes
 from samsod.data.pictures import to_grey
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.evaluation.photos import photo_reader
-from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.samsod import SaliencyModel, SentMaps
 from samsod.utils import distributed
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
-from samsod.utils.threads import in_threads
+from samsod.utils.threads import behind, in_threads
+
+
+class Predicted(NamedTuple):
+    """A pair, its logits by map name, float32 `[S,S]` at the model's input size, and its reference's stored shape."""
+
+    pair: Pair
+    maps: Maps
+    shape: tuple[int, int]
 
 
 def predict(
     model: SaliencyModel, pair_set: PairSet, config: Config, streams: bool = False, sharded: bool = True
-) -> Iterator[tuple[Pair, Maps]]:
-    """Predicts a set, or this rank's share of it.
+) -> Iterator[Predicted]:
+    """Predicts a set, or this rank's share of it; no mask is read.
 
     Args:
         model: The model, in evaluation mode.
@@ -39,22 +48,25 @@ def predict(
         sharded: Every rank its share; else this rank all.
 
     Yields:
-        The pair and its logits by map name, float32 `[S,S]` at the model's input size.
+        What was predicted, in the set's order.
     """
-    size, shift = config.model.image_size, config.test.shift
-    dataset = PairDataset([pair_set], size, config.data, augment=False, seed=config.seed, shift=shift)
+    dataset = SceneDataset(pair_set, config.model.image_size, config.data, config.test.shift)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     given = config.tested_modalities()
-    for batch in loader:
-        images = {name: batch[name].to(device) for name in given}
-        with torch.inference_mode(), autocast(device, config.engine.precision):
-            prediction = model(images, given) if config.test.modalities else model(images)
-            maps = prediction.maps(streams)
-        for row, index in enumerate(batch["index"].tolist()):
-            yield pair_set.pairs[index], {name: values[row] for name, values in maps.items()}
+
+    def batches() -> Iterator[tuple[Batch, SentMaps]]:
+        for batch in loader:
+            images = {name: batch[name].to(device, non_blocking=True) for name in given}
+            with torch.inference_mode(), autocast(device, config.engine.precision):
+                sent = (model(images, given) if config.test.modalities else model(images)).sent(streams)
+            yield batch, sent
+
+    for batch, sent in behind(batches(), int(device.type != "cpu")):
+        for index, shape, maps in zip(batch["index"].tolist(), batch["shape"].tolist(), sent.read(), strict=True):
+            yield Predicted(pair_set.pairs[index], maps, tuple(shape))
 
 
 def evaluate(
@@ -90,8 +102,8 @@ def evaluate(
         OSError: `save` does, on any rank.
     """
 
-    def score(predicted: tuple[Pair, Maps]) -> dict[str, ImageScores]:
-        return _score(*predicted, config.test, weighted_f, save, further)
+    def score(predicted: Predicted) -> dict[str, ImageScores]:
+        return _score(predicted, config, weighted_f, save, further)
 
     def share() -> dict[str, list[ImageScores]]:
         images: dict[str, list[ImageScores]] = {}
@@ -111,19 +123,22 @@ def evaluate(
 
 
 def _score(
-    pair: Pair,
-    maps: Maps,
-    settings: TestConfig,
+    predicted: Predicted,
+    config: Config,
     weighted_f: bool,
     save: Callable[[str, np.ndarray], None] | None,
     further: Sequence[str],
 ) -> dict[str, ImageScores]:
-    """Scores by map name."""
-    check_finite(maps, str(pair.reference))
+    """Scores by map name; the mask is read here and nowhere else."""
+    pair = predicted.pair
+    check_finite(predicted.maps, str(pair.reference))
     truth = read_truth(pair.ground_truth)
+    if config.data.sizes == "equal" or pair.has_own_mask:
+        shapes = {next(iter(pair.images)): predicted.shape, "ground_truth": truth.shape}
+        check_sizes(pair.files, shapes, "data.sizes=any")
     scores = {}
-    for name, logits in maps.items():
-        grey = to_grey(logits, truth.shape, settings)
+    for name, logits in predicted.maps.items():
+        grey = to_grey(logits, truth.shape, config.test)
         scores[name] = score_image(grey, truth, weighted_f, further, photo_reader(pair.reference, truth))
         if save and name == FINAL:
             save(pair.stem, grey)

@@ -81,7 +81,7 @@ def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config)
     alone = replace(config, data=replace(config.data, workers=0))
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     titles: list[str] = []
-    for pair, maps in predict(model, examples, alone, streams=True, sharded=False):
+    for pair, maps, _ in predict(model, examples, alone, streams=True, sharded=False):
         pictures = read_pictures(pair.images, config.data, config.test.shift)
         truth = read_truth(pair.ground_truth)
         streams = [name for name in maps if name != FINAL]

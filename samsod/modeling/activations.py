@@ -85,7 +85,7 @@ def activation_maps(
         if block in blocks
     ]
     try:
-        with torch.no_grad():
+        with torch.inference_mode():
             model(images)
     finally:
         for handle in handles:

@@ -18,6 +18,7 @@ from samsod.modeling.backbone import Encoder, RunEncoder, build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
 from samsod.utils.errors import UserError
+from samsod.utils.host_copy import HostCopy
 from samsod.utils.maps import FINAL, FUSION, Maps
 
 
@@ -34,10 +35,21 @@ class Prediction(NamedTuple):
         """The final saliency map in 0-1, `[B,1,H,W]`: the sigmoid of `logits()`."""
         return torch.sigmoid(self.logits())
 
-    def maps(self, streams: bool) -> Maps:
-        """Logits of the final prediction, and with `streams` those of each stream, float32 `[B,H,W]` on the host."""
+    def sent(self, streams: bool) -> SentMaps:
+        """Sends the host the logits of the final prediction, and with `streams` those of each stream."""
         maps = {FINAL: self.logits()} | (self.streams if streams else {})
-        return {name: values[:, 0].float().cpu().numpy() for name, values in maps.items()}
+        return SentMaps({name: HostCopy(values[:, 0].float()) for name, values in maps.items()})
+
+
+class SentMaps(NamedTuple):
+    """The maps of a batch on their way to the host, by name."""
+
+    copies: dict[str, HostCopy]
+
+    def read(self) -> list[Maps]:
+        """Of every image the logits by map name, float32 `[H,W]`; waits until they are there."""
+        arrays = {name: copy.read() for name, copy in self.copies.items()}
+        return [dict(zip(arrays, rows, strict=True)) for rows in zip(*arrays.values(), strict=True)]
 
 
 class SaliencyModel(nn.Module, ABC):

@@ -20,7 +20,7 @@ from samsod.utils.errors import UserError, shown
 from samsod.utils.files import check_writable, expanded, locked
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
-from samsod.utils.threads import Stages, in_threads, taken_ahead
+from samsod.utils.threads import Stages, behind, in_threads, taken_ahead
 from samsod.utils.weights_folder import weights_digest
 
 
@@ -147,8 +147,9 @@ def _predict(
             else:
                 yield item, scene
 
-    for batch in predictor.batches(usable(), lambda pair: pair[1]):
-        logits = predictor.infer([scene for _, scene in batch])
-        for (item, scene), maps in zip(batch, logits, strict=True):
+    batches = predictor.batches(usable(), lambda pair: pair[1])
+    started = ((batch, predictor.start([scene for _, scene in batch])) for batch in batches)
+    for batch, sent in behind(started, int(predictor.device.type != "cpu")):
+        for (item, scene), maps in zip(batch, sent.read(), strict=True):
             check_finite(maps, item.called)
             yield _Predicted(item, maps, scene.shape)

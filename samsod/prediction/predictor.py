@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import samsod.modeling  # noqa: F401  fills the registries
 from samsod.config import Config, stored_config
 from samsod.config.data_schema import Sizes
+from samsod.data.pictures import Floats
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
-from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.modeling.samsod import SaliencyModel, SentMaps, build_model
 from samsod.prediction.scene_predictor import Scene, ScenePredictor, set_sizes
 from samsod.utils.distributed import pick_device
 from samsod.utils.errors import UserError
@@ -32,6 +34,10 @@ class Predictor(ScenePredictor):
         config: The config it was trained with: how images are read, and how maps are made.
         precision: The network's autocast type.
         allow_missing: Whether images of some modalities may be missing: each stream decodes on its own (Eq. 6).
+
+    Attributes:
+        model: The model.
+        device: Where it is.
     """
 
     def __init__(
@@ -39,7 +45,7 @@ class Predictor(ScenePredictor):
     ) -> None:
         super().__init__(config, model.modalities, allow_missing)
         self.model = model.eval().requires_grad_(False)
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         self.precision = precision
 
     @classmethod
@@ -87,13 +93,22 @@ class Predictor(ScenePredictor):
 
     def infer(self, scenes: Sequence[Scene], streams: bool = False) -> list[Maps]:
         """See `ScenePredictor.infer`."""
+        return self.start(scenes, streams).read()
+
+    def start(self, scenes: Sequence[Scene], streams: bool = False) -> SentMaps:
+        """`infer` without waiting: a GPU is given the work, and reading what comes back waits for it."""
         names = list(scenes[0].images)
-        stacks = {name: np.stack([scene.images[name] for scene in scenes]) for name in names}
-        batch = {name: torch.from_numpy(stack).to(self._device) for name, stack in stacks.items()}
-        with torch.inference_mode(), autocast(self._device, self.precision):
+        batch = {name: self._sent([scene.images[name] for scene in scenes]) for name in names}
+        with torch.inference_mode(), autocast(self.device, self.precision):
             whole = len(names) == len(self.modalities)
-            maps = (self.model(batch) if whole else self.model(batch, names)).maps(streams)
-        return [{name: values[row] for name, values in maps.items()} for row in range(len(scenes))]
+            return (self.model(batch) if whole else self.model(batch, names)).sent(streams)
+
+    def _sent(self, images: Sequence[Floats]) -> Tensor:
+        """Images `[3,S,S]` as a batch on the device."""
+        shape = len(images), *images[0].shape
+        batch = torch.empty(shape, pin_memory=self.device.type == "cuda")
+        np.stack(images, out=batch.numpy())
+        return batch.to(self.device, non_blocking=True)
 
 
 def _encoder_file(content: Mapping[str, Any], config: Config, path: str | Path, weights: str | Path | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import repeat
@@ -43,6 +43,16 @@ def in_threads(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def behind(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """The same items, each one when `count` more have been made: a device has work while its last is waited for."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def taken_ahead(items: Iterable[Item], threads: int, name: str) -> Generator[Item, None, None]:

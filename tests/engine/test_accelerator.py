@@ -13,9 +13,13 @@ import torch
 from torch import Tensor
 
 from samsod.config import Config, EngineConfig, TrunkConfig
+from samsod.data.sources.catalog import find_set
 from samsod.engine import trainer
 from samsod.engine.launch import launch
 from samsod.engine.status import Status
+from samsod.evaluation.evaluator import evaluate
+from samsod.modeling.samsod import build_model
+from samsod.utils.maps import FINAL
 from samsod.workflows import make_trainer
 from tests.accelerator import DEVICE, Accelerator, DeviceAdam, on_cpu
 from tests.training import run
@@ -81,6 +85,22 @@ def test_a_run_is_resumed_and_ends_without_a_fault(
             assert row["loss"] == pytest.approx(plain["loss"], rel=1e-5 if precision == "fp32" else 1e-2)
         else:
             assert row["validation"]["MAE"] == pytest.approx(plain["validation"]["MAE"], abs=1e-2)
+
+
+def test_prediction_waits_for_nothing_but_its_own_maps(accelerator: Accelerator, small: Config, tmp_path: Path) -> None:
+    """The batches come from pinned memory, and the next one is on the device before the last one's maps are read."""
+    order: list[str] = []
+    small.test.batch_size = 4
+    model = build_model(small.model).eval()
+    pairs = find_set(small.data.test[0], "", small.model.modalities)
+    expected = evaluate(model, pairs, small)[FINAL].result()
+    with accelerator.running() as device:
+        model = accelerator.may_wait(model.to)(device)
+        model.register_forward_hook(lambda *_: order.append("forward"))
+        found = evaluate(model, pairs, small, save=lambda stem, _: order.append(stem))[FINAL].result()
+    assert accelerator.faults == [] and accelerator.operators > 300
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert order[:7] == ["forward", "forward", "000", "001", "002", "003", "forward"]
 
 
 def test_a_fault_in_a_plain_step_is_found(

@@ -14,7 +14,8 @@ from torch import nn
 from samsod.config import Config
 from samsod.engine.launch import launch
 from samsod.engine.signals import StopRequest
-from samsod.engine.status import HostCopy, weights_checksum
+from samsod.engine.status import weights_checksum
+from samsod.utils.host_copy import HostCopy
 from samsod.workflows import make_trainer
 from tests.training import run
 
@@ -35,7 +36,7 @@ def test_a_rank_that_waits_for_the_device_still_hears() -> None:
     with stop.listening():
         timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGTERM])
         timer.start()
-        assert copy.read() == [1.0, 2.0]
+        assert copy.read().tolist() == [1.0, 2.0]
         timer.join()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

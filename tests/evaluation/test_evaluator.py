@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from samsod.config import Config
 from samsod.config.schema import TestConfig
-from samsod.data.dataset import PairDataset
+from samsod.data.dataset import PairDataset, SceneDataset
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.data.pictures import to_grey, write_png
 from samsod.data.sources.catalog import PairSet, find_set
@@ -73,6 +74,41 @@ def test_further_metrics_join_the_results(config: Config, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"test\.metrics: no metric is called 'IuO'"):
         run_test(model_of(config), [test_set(config)], config, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_every_mask_is_opened_once(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.test.streams, config.test.contact_sheet = True, 0
+    pairs, opened, read = test_set(config), Counter[Path](), Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened[path] += 1
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    run_test(model_of(config), [pairs], config, tmp_path / "out")
+    assert {pair.ground_truth: 1 for pair in pairs.pairs}.items() <= opened.items()
+
+
+def test_scenes_are_prepared_as_in_training(config: Config) -> None:
+    pairs, size = test_set(config), config.model.image_size
+    trained_on, tested = PairDataset([pairs], size, config.data, False, 0), SceneDataset(pairs, size, config.data)
+    assert len(tested) == len(trained_on) == 12
+    for index in range(3):
+        one, other = trained_on[index], tested[index]
+        assert set(other) == {"rgb", "thermal", "shape", "index"} and other["index"] == index
+        assert all(torch.equal(one[name], other[name]) for name in ("rgb", "thermal"))
+        assert tuple(other["shape"]) == read_truth(pairs.pairs[index].ground_truth).shape
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mask_of_another_size_is_named(config: Config, workers: int) -> None:
+    pair = test_set(config).pairs[2]
+    write_png(pair.ground_truth, np.tile(np.array([0, 255], np.uint8), (7, 4)))
+    config.data.workers = workers
+    for sizes in ("equal", "any"):  # a mask is the reference's, whatever the size of the other images
+        config.data.sizes = sizes
+        with pytest.raises(UserError, match=r"GT/002\.png has 8x7 pixels, but .*RGB/002\.png has \d+x\d+$"):
+            evaluate(model_of(config), test_set(config), config)
 
 
 def test_streams_and_overall(config: Config, tmp_path: Path) -> None:

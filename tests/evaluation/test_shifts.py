@@ -11,7 +11,7 @@ import torch
 from samsod.config import Config
 from samsod.config.schema import TestConfig
 from samsod.data import transforms
-from samsod.data.dataset import PairDataset
+from samsod.data.dataset import SceneDataset
 from samsod.data.pair_images import read_pictures
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.evaluation.evaluator import evaluate, validate
@@ -54,9 +54,9 @@ def test_move_is_by_whole_pixels_and_repeats_the_border() -> None:
 
 def test_all_but_the_reference_are_moved_at_their_own_size(config: Config) -> None:
     pairs = test_set(config)
-    still = PairDataset([pairs], 32, config.data, False, 0)[1]
-    sample = PairDataset([pairs], 32, config.data, False, 0, shift=[5, -3])[1]
-    assert all(torch.equal(still[name], sample[name]) for name in ("rgb", "ground_truth"))
+    still = SceneDataset(pairs, 32, config.data)[1]
+    sample = SceneDataset(pairs, 32, config.data, [5, -3])[1]
+    assert torch.equal(still["rgb"], sample["rgb"])
     pictures = read_pictures(pairs.pairs[1].images, config.data)
     thermal = transforms.move(pictures["thermal"], 5, -3)
     (expected,) = transforms.resize([thermal], 32)

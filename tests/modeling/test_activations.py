@@ -65,6 +65,7 @@ def test_an_adapter_of_another_kind_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["decoupled", "vanilla"])
+@torch.inference_mode()
 def test_maps_are_those_of_the_forward_pass(model_config: ModelConfig, name: str) -> None:
     model = micro(model_config, name)
     rgb, thermal = torch.randn(2, 1, 3, SIZE, SIZE)

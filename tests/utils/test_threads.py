@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from samsod.utils.threads import taken_ahead
+from samsod.utils.threads import behind, taken_ahead
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])
@@ -27,6 +27,20 @@ def test_what_goes_wrong_comes_where_it_belongs(threads: int) -> None:
     assert [next(taken), next(taken)] == [1, 2]
     with pytest.raises(ZeroDivisionError):
         next(taken)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_each_item_comes_when_so_many_more_are_made(count: int) -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for index in range(6):
+            made.append(index)
+            yield index
+
+    for expected, item in enumerate(behind(items(), count)):
+        assert item == expected and len(made) == min(expected + 1 + count, 6)
+    assert expected == 5
 
 
 def test_one_thread_takes_a_few_ahead_and_ends() -> None:

@@ -51,7 +51,7 @@ def _plain(config: Config) -> tuple[Tensors, Tensors]:
     plain = PlainTraining(config, CPU, _filled(config).state_dict())
     batch = random_batch(config, CPU)
     plain.set_gradients(batch)
-    with torch.no_grad():
+    with torch.inference_mode():
         logits = plain.network(batch)
     return logits, {group.name: torch.cat([_flat(p.grad) for p in group.parameters]) for group in plain.groups}
 
@@ -71,7 +71,7 @@ def _logits_and_gradients(subject: Subject, precision: str) -> tuple[Tensors, Te
     trainer = stepped.trainer
     # The usual 65536 may overflow in the first step, which training then takes again with less.
     trainer.scaler = torch.amp.GradScaler(subject.device.type, init_scale=128.0, enabled=precision == "fp16")
-    with torch.no_grad(), autocast(subject.device, precision):
+    with torch.inference_mode(), autocast(subject.device, precision):
         logits = trainer.model(next(stepped.batches)).streams
     stepped.step()
     gradients = {g.name: torch.cat([_flat(p.grad) for p in g.parameters]) for g in trainer.hook.groups}
