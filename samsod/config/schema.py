@@ -246,6 +246,10 @@ class EngineConfig:
     has this, or bf16"""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """type in which gradient rows travel between ranks; bf16 halves the traffic and rounds every gradient to 8 bits"""
+    compile: Literal["off", "encode+decode"] = "off"
+    """encode+decode: encoder with adapters, and decoder, are compiled by torch.compile, each for itself, so that every
+    loss's backward pass runs what it reaches and no more; the first steps take up to minutes, results differ by
+    rounding. It needs a C++ compiler, on a GPU Triton too"""
     gradient_rule: RuleConfig = field(default_factory=RuleConfig)
     timeout_minutes: float = 60.0
     """how long ranks wait for each other, also while the first reads or writes files; then the run ends with an
