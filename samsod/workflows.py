@@ -18,6 +18,7 @@ from samsod.data.selection import scored_sets, training_sets
 from samsod.data.sources.catalog import pairs_id
 from samsod.drawing.run_files import read_results
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
+from samsod.engine.compiling import OFF, check_compiler, compile_parts
 from samsod.engine.log import RunLog
 from samsod.engine.random_state import seed_all
 from samsod.engine.sharing import portable
@@ -58,6 +59,7 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UserError("train.tensorboard needs TensorBoard: pip install 'samsod[tensorboard]'")
     build_rule(config.engine.gradient_rule)  # one that lacks a package is told before the data are read
+    check_compiler(config.engine, device)  # likewise
     loss = build_loss(config.loss)
     train_sets, val_sets, remarks = training_sets(config)
     guide = getattr(LOSSES.get(config.loss.name), "needs_guide", False)
@@ -81,8 +83,10 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     evaluate = (lambda model: validate(model, val_sets, config)) if val_sets else None
     ids = pairs_id(train_sets), pairs_id(val_sets)
     seed_all(config.seed)
-    model = build_model(config.model).to(device)
+    model = compile_parts(build_model(config.model).to(device), config.engine)
     trainer = Trainer(config, device, model, loss, batches, planned.steps_per_epoch, ids[0], evaluate, ids[1])
+    if config.engine.compile != OFF:
+        remarks = [*remarks, f"engine.compile: {config.engine.compile}; the first step and evaluation wait for it"]
     return trainer, [*model.remarks, *remarks]
 
 
@@ -113,6 +117,7 @@ def test(
     """
     check_writable(output)
     chosen_metrics(config.test.metrics, "test.metrics")
+    check_compiler(config.engine, device)
     content = load_checkpoint(checkpoint)
     sets, remarks = scored_sets(config.data.test, config, "data.test", config.tested_modalities())
     named_rows(reported, [found.name for found in sets])
@@ -125,7 +130,7 @@ def test(
         log = RunLog(output)
         for remark in remarks:
             log.line(remark)
-        return run_test(model.to(device), sets, config, output)
+        return run_test(compile_parts(model.to(device), config.engine), sets, config, output)
 
 
 def load_model(config: Config, content: Mapping[str, Any], checkpoint: str) -> SaliencyModel:

@@ -14,8 +14,9 @@ from samsod.benchmarks.model import forward_pass
 from samsod.benchmarks.plain import PlainTraining
 from samsod.benchmarks.step import SURGERY, WAIT, SteppedTrainer, random_batch
 from samsod.benchmarks.surgery import surgery_works
-from samsod.benchmarks.timing import Spread, Work, in_turns, ratio, spread
+from samsod.benchmarks.timing import Spread, Work, in_turns, ratio, seconds_of, spread
 from samsod.config import Config
+from samsod.engine.compiling import OFF, compile_parts, plain_form
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
@@ -24,6 +25,12 @@ from samsod.utils.precision import TYPES, autocast
 
 MATRIX, FORWARD, STEP = "matrix", "forward", "step"
 PLAIN_FORWARD, PLAIN_STEP = "plain forward", "plain step"
+UNCOMPILED_FORWARD, UNCOMPILED_STEP = "uncompiled forward", "uncompiled step"
+OTHERS = {
+    "plain": {FORWARD: PLAIN_FORWARD, STEP: PLAIN_STEP},
+    "uncompiled": {FORWARD: UNCOMPILED_FORWARD, STEP: UNCOMPILED_STEP},
+}
+"""What ours is compared with, as its figures are called: what is timed beside each of ours."""
 SIDE = 2048
 """Of the square matrices whose product tells the machine's rate."""
 Times = Mapping[str, list[float]]
@@ -46,7 +53,7 @@ def measure(
     trainer: Callable[[], SteppedTrainer] | None = None,
     reference: bool = False,
 ) -> dict[str, Any]:
-    """Times everything once a round, so that all meet the same disturbances.
+    """Times everything once a round, so that all meet the same disturbances; what is compiled, uncompiled too.
 
     Args:
         config: The run's config; a step has `train.batch_size` images over all ranks, a forward pass one.
@@ -66,7 +73,7 @@ def measure(
     if reference and distributed.world_size() > 1:
         raise UserError("--reference compares on one process; start it without torchrun")
     stepped = trainer() if trainer else None
-    model = stepped.trainer.model if stepped else build_model(config.model).to(device)
+    model = stepped.trainer.model if stepped else compile_parts(build_model(config.model).to(device), config.engine)
     matrix = matrix_product(device, config.engine.precision)
     forward = _in_evaluation(model, forward_pass(model, config.model.image_size, config.engine.precision))
     works: dict[str, Work] = {MATRIX: matrix.work, FORWARD: forward}
@@ -76,6 +83,9 @@ def measure(
         figures[STEP] = _launched(stepped.step, device)
         works[STEP] = lambda: parts.append(stepped.timed_step())
         works |= surgery_works(stepped.trainer.hook)
+    if config.engine.compile != OFF:
+        works[UNCOMPILED_FORWARD] = _uncompiled(model, forward)
+        works |= {UNCOMPILED_STEP: _uncompiled(model, stepped.take)} if stepped else {}
     if reference:
         works |= _plain_works(config, device, model, with_step=stepped is not None)
     for name in works.keys() - {FORWARD, STEP}:
@@ -85,9 +95,9 @@ def measure(
         "flops_per_second": spread([2 * matrix.macs / taken for taken in times[MATRIX]])._asdict(),
         "type": str(matrix.kind).removeprefix("torch."),
     }
-    add_times(figures[FORWARD], times, matrix, FORWARD, PLAIN_FORWARD)
+    add_times(figures[FORWARD], times, matrix, FORWARD)
     if stepped:
-        add_times(figures[STEP], times, matrix, STEP, PLAIN_STEP, [part.get(WAIT, 0.0) for part in parts])
+        add_times(figures[STEP], times, matrix, STEP, [part.get(WAIT, 0.0) for part in parts])
         figures[STEP] |= _by_part(parts, times[STEP], stepped.images)
         figures["surgery"] = {
             name: spread(times[name])._asdict() for name in surgery_works(stepped.trainer.hook) if name in times
@@ -120,11 +130,21 @@ def _in_evaluation(model: SaliencyModel, forward: Work) -> Work:
     return work
 
 
+def _uncompiled(model: SaliencyModel, work: Work) -> Work:
+    """The same with the model in its plain form."""
+
+    def uncompiled() -> None:
+        with plain_form(model):
+            work()
+
+    return uncompiled
+
+
 def _launched(work: Work, device: torch.device) -> dict[str, Any]:
     """Runs it twice: to warm up and see its peak of memory, then counting."""
     is_its_own = reset_peak_memory(device)
-    work()
-    memory = {"peak_memory_gib": peak_memory_gib(device), "peak_since_start": not is_its_own}
+    first = seconds_of(work, device)
+    memory = {"peak_memory_gib": peak_memory_gib(device), "peak_since_start": not is_its_own, "first_seconds": first}
     return {**memory, **asdict(counted(work))}
 
 
@@ -141,25 +161,22 @@ def _plain_works(config: Config, device: torch.device, model: SaliencyModel, wit
 
 
 def add_times(
-    figures: dict[str, Any],
-    times: Times,
-    matrix: MatrixProduct,
-    ours: str,
-    plain: str,
-    waits: list[float] | None = None,
+    figures: dict[str, Any], times: Times, matrix: MatrixProduct, ours: str, waits: list[float] | None = None
 ) -> None:
     """Adds seconds, and how many times longer it took than its own multiply-adds at the rate of the matrix product.
 
-    Both of the same round; what was waited for data does not count.
+    Both of the same round; what was waited for data does not count. Likewise how many times longer than ours the plain
+    network takes, and the model uncompiled, where they were timed.
     """
     floors = [taken * figures["macs"] / matrix.macs for taken in times[MATRIX]]
     worked = [taken - wait for taken, wait in zip(times[ours], waits or [0.0] * len(times[ours]), strict=True)]
     figures["seconds"] = spread(times[ours])._asdict()
     figures["floor_seconds"] = spread(floors)._asdict()
     figures["to_floor"] = ratio(worked, floors)._asdict()
-    if plain in times:
-        figures["plain_seconds"] = spread(times[plain])._asdict()
-        figures["plain_to_ours"] = ratio(times[plain], worked)._asdict()
+    for key, others in OTHERS.items():
+        if (other := others[ours]) in times:
+            figures[f"{key}_seconds"] = spread(times[other])._asdict()
+            figures[f"{key}_to_ours"] = ratio(times[other], worked)._asdict()
 
 
 def _by_part(parts: list[dict[str, float]], totals: list[float], images: int) -> dict[str, Any]:

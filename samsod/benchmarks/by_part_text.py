@@ -47,6 +47,12 @@ def _rows(label: str, figures: Mapping[str, Any]) -> list[list[str]]:
         _milliseconds("  its multiply-adds at the matrix product's rate", figures["floor_seconds"]),
         _row("  times as long as they", figures["to_floor"]),
     ]
+    if "uncompiled_seconds" in figures:
+        rows += [
+            _milliseconds("  uncompiled", figures["uncompiled_seconds"]),
+            _row("  times as long as compiled", figures["uncompiled_to_ours"]),
+            ["  the first, with compiling (s)", _digits(figures["first_seconds"]), "", "1"],
+        ]
     if "plain_seconds" in figures:
         rows += [
             _milliseconds("  the plain network's", figures["plain_seconds"]),

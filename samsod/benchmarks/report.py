@@ -15,6 +15,7 @@ from samsod.benchmarks.model import TIMED, batch_lines, time_batches, time_model
 from samsod.benchmarks.scaling import backward_macs, block_by_block, row_bytes, scaling, scaling_lines
 from samsod.benchmarks.step import SteppedTrainer
 from samsod.config import Config
+from samsod.engine.compiling import compile_parts
 from samsod.modeling.samsod import build_model
 from samsod.surgery.hook import GradientHook
 
@@ -29,8 +30,9 @@ class Report(NamedTuple):
 def forward_report(config: Config, device: torch.device, runs: int, warmup: int, seconds: float) -> Report:
     """A pair's forward pass, with the model's cost."""
     model = build_model(config.model).to(device)
-    timing = time_model(model, config.model.image_size, config.engine.precision, runs, warmup, seconds)
     counts = cost(model, config.model.image_size)
+    compile_parts(model, config.engine)
+    timing = time_model(model, config.model.image_size, config.engine.precision, runs, warmup, seconds)
     counts.pop("parts")
     head = f"{counts['params'] / 1e6:.3f} M parameters, {counts['macs_fvcore'] / 1e9:.2f} GMAC"
     return Report({**asdict(timing), **counts, "timed": TIMED}, f"{head}\n{timing_lines(timing)}")
@@ -38,7 +40,7 @@ def forward_report(config: Config, device: torch.device, runs: int, warmup: int,
 
 def batch_report(config: Config, device: torch.device, batches: Sequence[int], runs: int, seconds: float) -> Report:
     """Images a second at several batch sizes."""
-    model = build_model(config.model).to(device)
+    model = compile_parts(build_model(config.model).to(device), config.engine)
     settings = config.model.image_size, config.engine.precision
     figures = time_batches(model, *settings, batches, runs, seconds)
     return Report({"batches": figures}, batch_lines(figures))

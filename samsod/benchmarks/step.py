@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samsod.benchmarks.timing import Timeline
 from samsod.config import Config
+from samsod.engine.compiling import compile_parts
 from samsod.engine.passes import BlockPasses
 from samsod.engine.random_state import seed_all
 from samsod.engine.trainer import Batch, Trainer
@@ -92,7 +93,7 @@ def synthetic_trainer(
     seed_all(config.seed)
     model = build_model(config.model)
     prepare(model)
-    model.to(device)
+    compile_parts(model.to(device), config.engine)
 
     def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
         while True:

@@ -249,6 +249,10 @@ class EngineConfig:
     checkpointing: Literal["none", "block"] = "none"
     """block: keep no more of the encoder's blocks than what they read, and run each once more in the backward pass; the
     result stays the same"""
+    compile: Literal["off", "encode+decode"] = "off"
+    """encode+decode: encoder with adapters, and decoder, are compiled by torch.compile, each for itself, so that every
+    loss's backward pass runs what it reaches and no more; the first steps take up to minutes, results differ by
+    rounding. It needs a C++ compiler, on a GPU Triton too"""
     gradient_rule: RuleConfig = field(default_factory=RuleConfig)
     timeout_minutes: float = 60.0
     """how long ranks wait for each other, also while the first reads or writes files; then the run ends with an
@@ -258,6 +262,8 @@ class EngineConfig:
         """Yields (key, message) for every value out of range."""
         if not 0 < self.timeout_minutes < 1e6:
             yield "timeout_minutes", f"expected more than 0 and less than a million, found {self.timeout_minutes}"
+        if self.compile != "off" and self.checkpointing != "none":
+            yield "compile", f"{self.compile} and engine.checkpointing={self.checkpointing} exclude each other"
 
 
 @dataclass

@@ -13,8 +13,8 @@ from samsod.utils.errors import UserError
 from samsod.utils.weights import file_digest
 
 FREE = (
-    *("output", "imports", *MODEL_FILES, "engine.device", "engine.timeout_minutes", "test"),
-    "engine.checkpointing",
+    *("output", "imports", *MODEL_FILES, "engine.device", "engine.checkpointing", "engine.compile"),
+    *("engine.timeout_minutes", "test"),
     *("data.root", "data.train", "data.val", "data.test", "data.workers", "data.skip_bad", "data.sizes"),
     *("data.cache", "data.cache_gib", "data.cache_dir"),
     *("train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
@@ -26,7 +26,7 @@ LENGTH = ("train.epochs", "train.steps")
 SCORING = ("test.normalize_maps", "test.resize")
 """Not free when a best checkpoint was chosen by scores."""
 PER_RANK = (
-    *("output", "imports", *MODEL_FILES, "engine.device", "engine.checkpointing", "train.resume"),
+    *("output", "imports", *MODEL_FILES, "engine.device", "engine.checkpointing", "engine.compile", "train.resume"),
     *("data.root", "data.train", "data.val", "data.test", "data.workers", "data.cache", "data.cache_gib"),
     "data.cache_dir",
 )

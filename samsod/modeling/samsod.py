@@ -65,7 +65,11 @@ class SaliencyModel(nn.Module, ABC):
     Attributes:
         modalities: Names of the images it takes, the reference first.
         remarks: Lines for the log on where its weights come from.
+        compiled_apart: Names of the methods that `engine.compile` compiles, each for itself; together they should be
+            all that takes long, and none should lie on the way of a loss that does not need all of it.
     """
+
+    compiled_apart: tuple[str, ...] = ()
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -118,6 +122,8 @@ class Samsod(SaliencyModel):
         UserError: The weights do not fit, or settings contradict each other.
     """
 
+    compiled_apart = ("encode_beside", "decode")
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         if taken := [name for name in self.modalities if hasattr(nn.ModuleDict(), name)]:
@@ -168,7 +174,15 @@ class Samsod(SaliencyModel):
 
     def encode(self, images: Tensor, modality: str, run: RunEncoder = Encoder.__call__) -> list[Tensor]:
         """Images `[B,3,H,W]` through the encoder and one modality's adapters: a map `[B,C,h,w]` per stage."""
-        adapters = list(self.adapters[modality].children())
+        return self.encode_beside(images, list(self.adapters[modality].children()), run)
+
+    def encode_beside(
+        self, images: Tensor, adapters: Sequence[nn.Module], run: RunEncoder = Encoder.__call__
+    ) -> list[Tensor]:
+        """Images `[B,3,H,W]` through the encoder with an adapter beside each block: a map `[B,C,h,w]` per stage.
+
+        Compiled, this is one graph for all modalities, since adapters are arguments and no name is.
+        """
         return run(self.encoder, images, lambda block, x: self.config.adapter.scale * adapters[block](x))
 
     def decode(self, features: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from samsod.benchmarks.by_part import (
     PLAIN_STEP,
     SIDE,
     STEP,
+    UNCOMPILED_FORWARD,
+    UNCOMPILED_STEP,
     MatrixProduct,
     add_times,
     matrix_product,
@@ -35,6 +37,7 @@ SECONDS = {
     STEP: [8.0, 8.0],
     PLAIN_FORWARD: [6.0, 9.0],
     PLAIN_STEP: [16.0, 8.0],
+    UNCOMPILED_STEP: [9.0, 14.0],
 }
 
 
@@ -42,11 +45,12 @@ def test_times_become_ratios_round_by_round() -> None:
     """16 multiply-adds at 4 in 1 s and then in 2 s: 4 s and 8 s; of the step 2 s and 1 s are spent waiting."""
     figures: dict[str, Any] = {"macs": 16}
     product = MatrixProduct(lambda: None, 4, torch.float32)
-    add_times(figures, SECONDS, product, STEP, PLAIN_STEP, [2.0, 1.0])
+    add_times(figures, SECONDS, product, STEP, [2.0, 1.0])
     assert figures["seconds"]["median"] == 8 and figures["floor_seconds"]["median"] == 6
     assert figures["to_floor"]["median"] == pytest.approx((6 / 4 + 7 / 8) / 2)
     assert figures["plain_seconds"]["median"] == 12
     assert figures["plain_to_ours"]["median"] == pytest.approx((16 / 6 + 8 / 7) / 2)
+    assert figures["uncompiled_to_ours"]["median"] == pytest.approx((9 / 6 + 14 / 7) / 2)
 
 
 @pytest.fixture
@@ -87,6 +91,33 @@ def test_figures_and_lines_of_given_times(config: Config, given_times: list[str]
     assert [start for start in starts if start in order] == order
     (line,) = [line.split() for line in made.lines.splitlines() if line.startswith("step, 2 pairs on 1 rank (ms)")]
     assert line[-5:] == ["8000", "8000", "to", "8000", "2"]
+
+
+def test_what_is_compiled_is_timed_uncompiled_too(
+    config: Config, given_times: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In uncompiled turns nothing compiled runs, in the others all of it."""
+    ran: list[str] = []
+
+    def compiled_form(method: Callable[..., Any], **_: object) -> Callable[..., Any]:
+        def compiled(*args: Any) -> Any:
+            ran.append("compiled")
+            return method(*args)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compiled_form)
+    monkeypatch.setattr("samsod.engine.compiling.compile_fault", lambda device: "")
+    config.train.batch_size, config.engine.compile = 1, "encode+decode"
+    made = report.part_report(config, CPU, 2, 60.0, lambda: synthetic_trainer(config, CPU), False)
+    step = made.figures[STEP]
+    assert {UNCOMPILED_FORWARD, UNCOMPILED_STEP} <= set(given_times)
+    assert step["uncompiled_seconds"]["median"] == 11.5 and step["first_seconds"] > 0
+    assert step["uncompiled_to_ours"]["median"] == pytest.approx((9 / 8 + 14 / 8) / 2, rel=1e-2)
+    assert "uncompiled (ms)" in made.lines and "the first, with compiling (s)" in made.lines
+    parts = 2 + 3  # two modalities are encoded, three streams decoded
+    passes = 3 * 2 + 1  # each: once to warm up, once counted, once timed; the step, as the fixture has it, twice
+    assert len(ran) == parts * passes
 
 
 def test_forward_alone_and_another_rule(config: Config, given_times: list[str]) -> None:

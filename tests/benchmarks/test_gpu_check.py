@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from samsod.benchmarks import by_part
 from samsod.benchmarks.gpu_check import ranks as ranks_check
 from samsod.benchmarks.gpu_check import run as run_check
 from samsod.benchmarks.gpu_check.finding import Finding, Subject, compared
-from samsod.benchmarks.gpu_check.numbers import precisions, scores
+from samsod.benchmarks.gpu_check.numbers import compiled, precisions, scores
 from samsod.benchmarks.gpu_check.ranks import ranks
 from samsod.benchmarks.gpu_check.run import small_config
 from samsod.benchmarks.gpu_check.runs import resumed
 from samsod.benchmarks.gpu_check.waits import host_reads
 from samsod.config import RuleConfig
+from samsod.engine.compiling import compile_fault
 from samsod.engine.saving import Saver
 from samsod.engine.status import Status
 from samsod.modeling.samsod import Samsod
@@ -106,6 +107,27 @@ def test_other_logits_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatc
     mine = replace(subject.config, engine=replace(subject.config.engine, gradient_rule=RuleConfig("mean")))
     (finding,) = precisions(replace(subject, config=mine))
     assert finding.result == "skipped" and finding.figure.endswith("have pcgrad only, not mean")
+
+
+def test_compiled_code_that_computes_otherwise_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(compiled(subject)) == []  # a CPU takes minutes to compile
+    factor = 1.0
+
+    def badly(method: Callable[..., Any], **_: object) -> Callable[..., Any]:
+        return lambda values, *rest: method([value * factor for value in values] if not rest else values, *rest)
+
+    monkeypatch.setattr(torch, "compile", badly)
+    subject = replace(subject, compiles=True)
+    compile_fault.cache_clear()
+    (finding,) = compiled(subject)  # what is compiled to see whether that works is given a list
+    assert finding.result == "skipped" and "torch.compile fails here: AttributeError" in finding.figure
+    compile_fault.cache_clear()
+    monkeypatch.setattr("samsod.benchmarks.gpu_check.numbers.compile_fault", lambda device: "")
+    monkeypatch.setattr("samsod.engine.compiling.compile_fault", lambda device: "")
+    assert list(results(compiled(subject)).values()) == ["passed"] * 4
+    factor = 1.001
+    found = results(compiled(subject))
+    assert found["logits, fp32 compiled beside uncompiled, every channel kept"] == "failed" and len(found) == 4
 
 
 def test_other_scores_are_found(subject: Subject) -> None:

@@ -35,12 +35,14 @@ class Subject:
         device: The device.
         folder: For files that nobody needs afterwards.
         ranks: How many ranks the device has room for; gloo's on a CPU.
+        compiles: Whether the model is to be compiled too, which takes minutes.
     """
 
     config: Config
     device: torch.device
     folder: Path
     ranks: int
+    compiles: bool = False
 
     def with_precision(self, precision: str) -> Config:
         """The config with another `engine.precision`."""

@@ -18,6 +18,7 @@ from samsod.config.schema import TestConfig
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.data.synthetic.demo_set import write_scene
 from samsod.data.synthetic.scenes import make_scene
+from samsod.engine.compiling import compile_fault
 from samsod.evaluation.evaluator import evaluate
 from samsod.modeling.samsod import FINAL, SaliencyModel
 from samsod.utils.precision import autocast
@@ -44,6 +45,25 @@ def precisions(subject: Subject) -> Iterator[Finding]:
         yield from _compare(f"fp32 {place}", full, expected, (FP32, JUMPS))
         for precision, limits in SHORTENED.items():
             yield from _compare(f"{precision} beside fp32", _logits_and_gradients(subject, precision), full, limits)
+
+
+def compiled(subject: Subject) -> Iterator[Finding]:
+    """Logits and merged gradients of one step of the compiled model beside the same uncompiled, in fp32."""
+    if not subject.compiles:
+        return
+    label = "fp32 compiled beside uncompiled"
+    if fault := compile_fault(subject.device):
+        yield Finding(f"logits and merged gradients, {label}", "skipped", f"torch.compile fails here: {fault}")
+        return
+    with full_float32():
+        for config, more, limit in (
+            (smoothed(subject.config), ", every channel kept", FP32),
+            (subject.config, "", JUMPS),
+        ):
+            plain = replace(subject, config=config)
+            engine = replace(config.engine, compile="encode+decode")
+            found = _logits_and_gradients(replace(subject, config=replace(config, engine=engine)), "fp32")
+            yield from _compare(f"{label}{more}", found, _logits_and_gradients(plain, "fp32"), (FP32, limit))
 
 
 def _plain(config: Config) -> tuple[Tensors, Tensors]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from samsod.benchmarks.gpu_check.finding import Finding, Subject
-from samsod.benchmarks.gpu_check.numbers import precisions, scores
+from samsod.benchmarks.gpu_check.numbers import compiled, precisions, scores
 from samsod.benchmarks.gpu_check.page import machine, write_page
 from samsod.benchmarks.gpu_check.ranks import ranks
 from samsod.benchmarks.gpu_check.runs import resumed
@@ -19,11 +19,12 @@ from samsod.benchmarks.plain import lacks
 from samsod.benchmarks.report import Report, batch_report, part_report
 from samsod.benchmarks.step import synthetic_trainer
 from samsod.config import Config, EngineConfig, ModelConfig, TrainConfig
+from samsod.engine.compiling import compile_fault
 from samsod.engine.launch import launch
 from samsod.utils.files import temporary_folder
 
 Check = Callable[[Subject], Iterator[Finding]]
-CHECKS: tuple[Check, ...] = (precisions, scores, host_reads, resumed, ranks)
+CHECKS: tuple[Check, ...] = (precisions, compiled, scores, host_reads, resumed, ranks)
 BATCHES = (1, 4, 8)
 
 
@@ -36,7 +37,9 @@ def small_config() -> Config:
 def check_device(
     configs: Sequence[Config], device: torch.device, output: Path, rounds: int, precisions: Sequence[str]
 ) -> list[Finding]:
-    """Checks the first config's model, then times all in each precision; the page goes into `output`, which is there.
+    """Checks the first config's model, then times all in each precision, on a GPU compiled and not, where that works.
+
+    The page goes into `output`, which is there.
 
     Returns:
         What was found; a check that raised an error counts as failed, and the others are made all the same.
@@ -47,14 +50,16 @@ def check_device(
     on_gpu = device.type == "cuda"
     with temporary_folder(output, ".gpu_check-") as folder:
         first = replace(configs[0], train=replace(configs[0].train, batch_size=2, accumulate=1, clip_norm=0.0))
-        subject = Subject(first, device, folder, torch.cuda.device_count() if on_gpu else 2)
+        subject = Subject(first, device, folder, torch.cuda.device_count() if on_gpu else 2, compiles=on_gpu)
         for check in CHECKS:
             findings += _found(check.__name__, check(subject))
             write_page(output, about, findings, tables, done=False)
+    how: dict[str, Any] = {"compile": "encode+decode"} if on_gpu and not compile_fault(device) else {}
     for config in configs:
         for precision in precisions:
             title = f"Benchmark of {Path(config.output).name}, {precision}"
-            measured = replace(config, engine=replace(config.engine, precision=precision))  # type: ignore[arg-type]
+            engine = replace(config.engine, precision=precision, **how)  # type: ignore[arg-type]
+            measured = replace(config, engine=engine)
             findings += _found(title, _benchmark(tables, title, measured, device, rounds))
             write_page(output, about, findings, tables, done=False)
     write_page(output, about, findings, tables, done=True)
