@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import multiprocessing
+from torch.distributed import TCPStore
 
-from samsod.utils.distributed import free_port, process_group
+from samsod.utils.distributed import process_group
+from tests.forking import Process
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
@@ -19,9 +21,17 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list
 
     Every rank gets another global random state, so that nothing may lean on the ranks drawing alike.
     """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # here, so that nobody can take its port
+    common = {"WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0, "OMP_NUM_THREADS": 1}
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_run, (function, world_size, free_port(), folder, args), nprocs=world_size)
-        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
+        files = [Path(folder) / f"{rank}.pt" for rank in range(world_size)]
+        ranks = []
+        for rank, file in enumerate(files):
+            environment = {key: str(value) for key, value in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            ranks.append(Process(partial(_run, rank, function, args, file), environment))
+        _wait_for_all(ranks)
+        return [torch.load(file, weights_only=False) for file in files]
 
 
 def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -29,18 +39,21 @@ def run_all(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     return [job() for job in jobs]
 
 
-def _run(
-    rank: int, function: Callable[..., Any], world_size: int, port: str, folder: str, args: tuple[Any, ...]
-) -> None:
+def _wait_for_all(ranks: list[Process]) -> None:
+    """Until all have ended; the first that fails ends the others, and is told."""
+    running = list(ranks)
+    while running:
+        wait([process.channel for process in running])
+        for ended in [process for process in running if process.poll() is not None]:
+            running.remove(ended)
+            if ended.returncode:
+                for process in running:
+                    process.kill()
+                raise RuntimeError(f"rank {ranks.index(ended)} ended with {ended.returncode}:\n{ended.told()}")
+
+
+def _run(rank: int, function: Callable[..., Any], args: tuple[Any, ...], file: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1000 + rank)
-    os.environ.update(
-        OMP_NUM_THREADS="1",
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=port,
-    )
     with process_group(torch.device("cpu")):
-        torch.save(function(*args), Path(folder) / f"{rank}.pt")
+        torch.save(function(*args), file)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -82,10 +83,11 @@ def process_group(device: torch.device, timeout_minutes: float = 60.0) -> Iterat
 
 
 def free_port() -> str:
-    """A port of this machine that nobody listens at, for a group that is not torchrun's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    """A port of this machine that nobody listens at, and that the system gives nobody who asks for any."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_768)))
+            return str(probe.getsockname()[1])
 
 
 def _fresh_store() -> dict[str, Any]:

@@ -104,29 +104,29 @@ def test_a_cost_that_cannot_be_measured_is_told_as_of_a_run(plan: Plan, tmp_path
     assert not run.cost.exists()
 
 
+# One after the other they would never end.
+UNTIL_BOTH_HAVE_BEGUN = f"""
+file, end = folder.parents[1] / 'calls.txt', time.monotonic() + {HANG}
+while len(file.read_text().split()) < 2:
+    time.sleep(0.02)
+    assert time.monotonic() < end, 'the other run never began'
+"""
+
+
 def test_jobs_run_at_once(plan: Plan, tmp_path: Path) -> None:
-    # Each waits until the other has begun: one after the other they would never end.
-    body = "\n".join(
-        [
-            "file, end = folder.parents[1] / 'calls.txt', time.monotonic() + 900",
-            "while len(file.read_text().split()) < 2:",
-            "    time.sleep(0.02)",
-            "    assert time.monotonic() < end, 'the other run never began'",
-        ]
-    )
     runs = plan()
-    make_runs(runs, launcher(tmp_path, body, jobs=2), {"plain": 1.0, "split": 1.0})
+    make_runs(runs, launcher(tmp_path, UNTIL_BOTH_HAVE_BEGUN, jobs=2), {"plain": 1.0, "split": 1.0})
     assert all(run.finished() for run in runs)
 
 
 def test_a_users_mistake_ends_it_and_stops_the_others(plan: Plan, tmp_path: Path) -> None:
     body = "\n".join(
         [
+            UNTIL_BOTH_HAVE_BEGUN,
             "if folder.parent.name == 'plain':",
-            "    time.sleep(0.3)",
             "    sys.stderr.write('error: RGB/7.png: no such file\\n')",
             "    sys.exit(2)",
-            "time.sleep(60)",
+            f"time.sleep({HANG})",
         ]
     )
     runs = plan(seeds=(0, 1))
@@ -163,7 +163,7 @@ def test_a_signal_saves_and_the_same_call_goes_on(plan: Plan, tmp_path: Path, nu
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests run under nohup
     signal_soon(tmp_path / "runs" / "calls.txt", number)
     with pytest.raises(Stopped):
-        make_runs(runs, launcher(tmp_path, "time.sleep(60)"), {"plain": 1.0, "split": 1.0})
+        make_runs(runs, launcher(tmp_path, f"time.sleep({HANG})"), {"plain": 1.0, "split": 1.0})
     signal.signal(signal.SIGHUP, before)
     assert [run.state() for run in runs] == ["goes on from step 1", "new"]
     make_runs(runs, launcher(tmp_path), {"plain": 1.0, "split": 1.0})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_pairs
+from tests.forking import run_script
 from tests.places import HANG, ROOT
 
 MICRO = [
@@ -24,10 +25,11 @@ MICRO = [
 
 
 def command(tool: str, *args: object, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    line = [*launcher, str(ROOT / "tools" / f"{tool}.py"), *map(str, args)]
+    path = ROOT / "tools" / f"{tool}.py"
+    if ranks == 1:
+        return run_script(path, *args)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    line = [*launcher, str(path), *map(str, args)]
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=HANG)
 
 

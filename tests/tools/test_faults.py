@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,9 @@ import torch
 
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.engine.run_state import RunState, read_state
+from samsod.utils.distributed import free_port
 from tests.conftest import write_pairs
+from tests.forking import Process, start_script
 from tests.places import HANG, ROOT
 from tests.tools.test_commands import MICRO
 
@@ -44,23 +45,30 @@ def torchrun(*options: str) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *options]
 
 
-def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+Running = subprocess.Popen[str] | Process
+
+
+def start(command: list[str]) -> Running:
+    """A script with its arguments, or torchrun with those of a script, in a session of its own."""
+    if command[0] != sys.executable:
+        return start_script(Path(command[0]), *command[1:], own_session=True)
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, cwd=ROOT, env=variables, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
-def finish(process: subprocess.Popen[str], timeout: float = HANG) -> tuple[int, str, str]:
+def finish(process: Running, timeout: float = HANG) -> tuple[int, str, str]:
     """Exit code, stdout and stderr; a hang is a failure."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
+    assert process.returncode is not None
     return process.returncode, out, err
 
 
-def wait_for(condition: Path, process: subprocess.Popen[str], timeout: float = HANG) -> None:
+def wait_for(condition: Path, process: Running, timeout: float = HANG) -> None:
     deadline = time.monotonic() + timeout
     while not condition.exists():
         assert process.poll() is None, process.communicate()
@@ -85,7 +93,7 @@ CUT = ["train.checkpoint_steps=7", "data.workers=1", "data.holdout=0.2"]
 
 
 def launcher_of(ranks: int, *options: str) -> list[str]:
-    return [sys.executable] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}", *options)
+    return [] if ranks == 1 else torchrun("--standalone", f"--nproc_per_node={ranks}", *options)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +133,7 @@ def test_killed_at_step_7_and_resumed_is_bitwise_the_plain_run(
 
 def test_another_world_size_resumes_and_says_so(tmp_path: Path, pairs_folder: Path) -> None:
     first = arguments(tmp_path / "run", pairs_folder, "train.steps=3")
-    assert finish(start([sys.executable, *first]))[0] == 0
+    assert finish(start(first))[0] == 0
     second = arguments(tmp_path / "run", pairs_folder, "train.steps=5")
     code, out, err = finish(start([*torchrun("--standalone", "--nproc_per_node=2"), *second]))
     assert code == 0, err
@@ -151,7 +159,7 @@ def test_a_signal_to_the_process_group_saves_and_exits_0(
     tmp_path: Path, pairs_folder: Path, number: signal.Signals
 ) -> None:
     """As of Ctrl-C on a terminal, or of a cluster: the loader processes hear it too, and must not die before."""
-    process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG, "data.workers=2")])
+    process = start(arguments(tmp_path / "run", pairs_folder, *LONG, "data.workers=2"))
     wait_for(tmp_path / "run" / "metrics.jsonl", process)
     os.killpg(process.pid, number)
     code, out, err = finish(process)
@@ -179,10 +187,15 @@ def test_a_second_signal_ends_a_run_at_once_wherever_it_is(tmp_path: Path, pairs
         "    while True: ctypes.PyDLL(None).sleep(1000)\n"  # in C, and holding the interpreter
         "Trainer.train_step = train_step\n"
     )
-    process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG, f"imports=[{stuck}]")])
+    script, *rest = arguments(tmp_path / "run", pairs_folder, *LONG, f"imports=[{stuck}]")
+    process = start_script(Path(script), *rest, own_session=True)
     wait_for(tmp_path / "in_step", process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + HANG
+    while "asked to stop" not in process.told():  # until then the system takes a second one for the first
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
@@ -190,9 +203,9 @@ def test_a_second_signal_ends_a_run_at_once_wherever_it_is(tmp_path: Path, pairs
 
 
 def test_two_runs_in_one_folder_are_refused_in_one_line(tmp_path: Path, pairs_folder: Path) -> None:
-    first = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG)])
+    first = start(arguments(tmp_path / "run", pairs_folder, *LONG))
     wait_for(tmp_path / "run" / "metrics.jsonl", first)
-    code, _, err = finish(start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *LONG)]))
+    code, _, err = finish(start(arguments(tmp_path / "run", pairs_folder, *LONG)))
     (line,) = err.splitlines()
     assert code == 2 and f"process {first.pid} on" in line and "is working in it" in line
     first.send_signal(signal.SIGINT)
@@ -223,10 +236,7 @@ def test_torchrun_restarts_after_a_killed_rank_and_ends_at_the_same_weights(
 
 def test_two_machines_meet_and_train_as_one_process(tmp_path: Path, pairs_folder: Path) -> None:
     """Two torchrun agents on loopback, started as on two hosts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{probe.getsockname()[1]}"
-    meeting = ["--rdzv_backend=c10d", f"--rdzv_endpoint={endpoint}", "--rdzv_id=42"]
+    meeting = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{free_port()}", "--rdzv_id=42"]
     settings = ["train.steps=4", "train.lr=1e-4"]
     command = [
         *torchrun("--nnodes=2", "--nproc_per_node=1", *meeting),
@@ -236,7 +246,7 @@ def test_two_machines_meet_and_train_as_one_process(tmp_path: Path, pairs_folder
     for code, _, err in [finish(agent) for agent in agents]:
         assert code == 0, err
     assert "on 2 x cpu" in (tmp_path / "two" / "log.txt").read_text()
-    assert finish(start([sys.executable, *arguments(tmp_path / "one", pairs_folder, *settings)]))[0] == 0
+    assert finish(start(arguments(tmp_path / "one", pairs_folder, *settings)))[0] == 0
     one, two = (
         load_checkpoint(tmp_path / name / "checkpoints" / "step_00000004.pt")["model"] for name in ("one", "two")
     )
@@ -257,14 +267,14 @@ def test_a_dead_loader_process_is_named_and_nothing_hangs(tmp_path: Path, pairs_
         "PairDataset.__getitem__ = get\n"
     )
     command = arguments(tmp_path / "run", pairs_folder, "data.workers=1", f"imports=[{deadly}]")
-    code, _, err = finish(start([sys.executable, *command]))
+    code, _, err = finish(start(command))
     assert code == 1
     assert "DataLoader worker" in err and "killed by signal" in err
 
 
 def test_a_sample_that_goes_bad_in_epoch_3_is_named(tmp_path: Path, pairs_folder: Path) -> None:
     settings = ["data.workers=1", "train.steps=100000", "train.checkpoint_steps=5", "train.keep=1", "data.holdout=0"]
-    process = start([sys.executable, *arguments(tmp_path / "run", pairs_folder, *settings)])
+    process = start(arguments(tmp_path / "run", pairs_folder, *settings))
     wait_for(tmp_path / "run" / "checkpoints" / "step_00000005.pt", process)
     (pairs_folder / "T" / "004.png").write_bytes(b"")
     code, _, err = finish(process)
@@ -284,7 +294,7 @@ def test_a_full_disk_is_named_and_the_previous_checkpoint_intact(tmp_path: Path,
         command = arguments(
             disk / "run", pairs_folder, "train.checkpoint_steps=2", "data.holdout=0", "train.eval_every=0"
         )
-        code, _, err = finish(start([sys.executable, *command]))
+        code, _, err = finish(start(command))
         assert code == 1
         assert "No space left" in err and "step_" in err and "is intact" in err
         kept = sorted((disk / "run" / "checkpoints").iterdir())
@@ -297,7 +307,7 @@ def test_a_full_disk_is_named_and_the_previous_checkpoint_intact(tmp_path: Path,
 def test_sigkill_at_30_random_moments(tmp_path: Path, pairs_folder: Path) -> None:
     """A checkpoint is saved at every step, so that many kills fall into a save."""
     settings = ["train.steps=400", "train.checkpoint_steps=1", "train.keep=3", "data.holdout=0", "train.eval_every=0"]
-    command = [sys.executable, *arguments(tmp_path / "run", pairs_folder, *settings)]
+    command = arguments(tmp_path / "run", pairs_folder, *settings)
     generator, reached = random.Random(0), 0
     for _ in range(30):
         process = start(command)

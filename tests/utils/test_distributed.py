@@ -49,9 +49,9 @@ def fault(work: Callable[[], Any]) -> str:
 def exchange_and_fail() -> tuple[dict[str, Any], list[str]]:
     """What is exchanged, and the threads that an exception in a process group leaves behind."""
     found = exchange()
-    os.environ["MASTER_PORT"] = distributed.on_main(
-        distributed.free_port
-    )  # the store of the first group may not be gone yet
+    # As without torchrun: the first rank's own store.
+    port = distributed.on_main(distributed.free_port)
+    os.environ.update(MASTER_PORT=port, TORCHELASTIC_USE_AGENT_STORE="False")
     dist.destroy_process_group()
     with contextlib.suppress(UserError), distributed.process_group(torch.device("cpu")):
         distributed.barrier()
