@@ -11,13 +11,15 @@ def main() -> None:
     parser = config_parser("Counts parameters and multiply-adds of one pair, by part, beside the paper's.")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     config, args = parse_config(parser)
-    from samsod.benchmarks.cost import cost, cost_table, weightless
+    from samsod.benchmarks.cost import Unfilled, cost, cost_table, weightless
     from samsod.engine.launch import launch
     from samsod.modeling.samsod import build_model
 
     config.model = config.model.with_base("")  # the figures do not depend on them
     with launch(config):
-        figures = cost(weightless(build_model(config.model)), config.model.image_size)
+        with Unfilled():
+            model = build_model(config.model)
+        figures = cost(weightless(model), config.model.image_size)
         parts = figures.pop("parts")
         print(json.dumps(figures) if args.json else cost_table(figures, parts, config.model))
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from samsod.config import ModelConfig
 from samsod.evaluation.tables.text import text_table
@@ -31,6 +32,17 @@ def attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Multiply-adds of softmax(QKᵀ)V: batch · heads · queries · keys · (channels of Q + channels of V)."""
     query, key, value = (item.type().sizes() for item in inputs[:3])
     return Counter({"attention": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])})
+
+
+class Unfilled(TorchFunctionMode):
+    """While the block runs, parameters are made without values, which costs neither time nor memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Leaves out what would fill a parameter: functions of `nn.init`, and methods that work in place."""
+        first = next(iter((*args, *(kwargs or {}).values())), None)
+        name = getattr(func, "__name__", "")
+        fills = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+        return first if fills and isinstance(first, nn.Parameter) else func(*args, **(kwargs or {}))
 
 
 def weightless(model: M) -> M:

@@ -18,8 +18,14 @@ SHOWN = 8
 """How many keys of a kind a message names."""
 
 
-def read_tensors(path: str | Path, expected: str) -> Any:
-    """What a PyTorch file holds, of plain types and tensors alone, on the CPU; messages say what was `expected`.
+def read_tensors(path: str | Path, expected: str, mapped: bool = False) -> Any:
+    """What a PyTorch file holds, of plain types and tensors alone, on the CPU.
+
+    Args:
+        path: The file.
+        expected: What it should have been, for the message.
+        mapped: Whether the tensors are to stay in the file, for one that is copied from and let go of. (Files of
+            PyTorch before 1.6 are read whole all the same.)
 
     Raises:
         UserError: One line: no such file, or truncated, or with bytes that changed since it was written, or not of
@@ -27,7 +33,7 @@ def read_tensors(path: str | Path, expected: str) -> Any:
     """
     try:
         _check_bytes(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
     except Exception as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from samsod.benchmarks.cost import cost, cost_table
+from samsod.benchmarks.cost import Unfilled, cost, cost_table, weightless
 from samsod.config import ModelConfig
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.modeling.samsod import Prediction, SaliencyModel, Samsod
@@ -58,6 +58,25 @@ def test_the_papers_figures_come_out() -> None:
     table = cost_table(figures, parts, config)
     assert "59.50" in table and "Table I" in table and "512x512 image of each modality: rgb, therm" in table
     assert "Table I" not in cost_table(figures, parts, replace(config, modalities=["rgb"]))
+
+
+def test_a_model_without_values_has_the_same_figures(model_config: ModelConfig) -> None:
+    with Unfilled():
+        model = Samsod(model_config)
+    assert cost(weightless(model), 64) == cost(Samsod(model_config), 64)
+
+
+def test_only_parameters_are_left_unfilled() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    with Unfilled():
+        nn.init.constant_(parameter, 5)
+        nn.init.zeros_(tensor=parameter)
+        parameter.data.fill_(2)
+        with torch.no_grad():
+            parameter.uniform_(3, 4).mul_(2)
+        parameter.requires_grad_(False)
+        buffer = torch.zeros(3).add_(7)
+    assert parameter.tolist() == [2] * 3 and not parameter.requires_grad and buffer.tolist() == [7] * 3
 
 
 def test_costs_follow_the_modalities(model_config: ModelConfig) -> None:

@@ -96,7 +96,7 @@ def _read(path: Path, size: str) -> dict[str, Tensor]:
         )
     if path.suffix == ".safetensors":
         return read_safetensors(path, expected)
-    content = read_tensors(path, expected)
+    content = read_tensors(path, expected, mapped=True)
     state = content.get("model") if isinstance(content, dict) else None
     if isinstance(content, dict) and str(content.get("format")).startswith("samsod-"):
         raise UserError(f"{path}: is a checkpoint of samsod: set model.encoder_from to it, and leave model.weights out")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import pytest
 import torch
 from torch import Tensor
 
-from samsod.benchmarks.cost import weightless
+from samsod.benchmarks.cost import Unfilled, weightless
 from samsod.config import ModelConfig, TrunkConfig
 from samsod.modeling.sam2.encoder import Sam2Encoder
 from samsod.modeling.sam2.specs import SIZES, TrunkSpec, trunk_spec
@@ -19,9 +20,11 @@ from tests.modeling.sam2.official import make_official, official
 
 @pytest.mark.parametrize("size", ["tiny", "small", "base_plus", "large"])
 def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
-    model = weightless(Samsod(ModelConfig(size=size)).eval())  # type: ignore[arg-type]
+    gc.collect()  # the size before
+    with Unfilled():  # sam2's weights take a gigabyte, and ours are these
+        model = weightless(Samsod(ModelConfig(size=size)).eval())  # type: ignore[arg-type]
     theirs = make_official(size).image_encoder.trunk
-    model.encoder.get_submodule("trunk").load_state_dict(theirs.state_dict(), assign=True)  # no second gigabyte
+    model.encoder.get_submodule("trunk").load_state_dict(theirs.state_dict(), assign=True)
     images = torch.randn(1, 3, 128, 160)
     with torch.no_grad():
         for ours, expected in zip(model.encode(images, "rgb"), theirs(images), strict=True):
@@ -57,7 +60,8 @@ def test_trunk_overrides() -> None:
 
 @pytest.mark.parametrize("size", ["tiny", "large"])
 def test_parameter_counts_of_the_paper(size: str) -> None:
-    model = Samsod(ModelConfig(size=size))  # type: ignore[arg-type]
+    with Unfilled():
+        model = Samsod(ModelConfig(size=size))  # type: ignore[arg-type]
     total = sum(p.numel() for p in model.parameters())
     adapters = sum(p.numel() for part in model.parts()["adapters"] for p in part.parameters())
     assert (total, adapters) == {"tiny": (32_677_685, 1_243_440), "large": (224_147_765, 7_229_376)}[size]
