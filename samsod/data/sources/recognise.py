@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,13 +64,15 @@ def recognise(root: Path, family_name: str = "", folders: Mapping[str, str] | No
     for family in published:
         _find_published(found, family, root, wanted=bool(family_name))
     itself = [family for family in own if family_name or not family.videos]
-    at_home = any(one.layout.root == root for one in found.sets)
-    if own and not at_home and not _find_own(found, itself, root):
+    if own and not _at_home(found, root) and not _find_own(found, itself, root):
         _find_own_below(found, own, root)
+    deeper = [] if _at_home(found, root, published) else _deeper(found, published, root)
     if not found.sets and not found.faults:
         there = ", ".join(path.name for path in subfolders(root)[:20]) or "no folders"
         named = some_of([family.folders[0] for family in FAMILIES.values() if family.folders])
-        raise UserError(f"{root}: no data set is recognised ({named}, or folders RGB, T and GT); it holds {there}")
+        what = f"no data set is recognised ({named}, or folders RGB, T and GT)"
+        raise UserError(f"{root}: {what}; {'; '.join(deeper) or f'it holds {there}'}")
+    found.notes += deeper
     return found
 
 
@@ -181,3 +184,25 @@ def _add(found: Recognised, config: DatasetConfig, root: Path, modalities: Seque
         found.sets.append(one)
         if one.unlabelled:
             found.notes.append(f"{one.label}: {one.unlabelled} frames without a mask are passed over")
+
+
+def _at_home(found: Recognised, root: Path, families: Sequence[Family] = ()) -> bool:
+    """Whether the folder itself is one of the sets found, of these families where some are named."""
+    return any(one.layout.root == root and (not families or one.family in families) for one in found.sets)
+
+
+def _deeper(found: Recognised, published: Sequence[Family], root: Path) -> list[str]:
+    """What to say of folders of which nothing published was found, but which hold published sets, as archives may."""
+    taken = [path for one in found.sets if one.family in published for path in one.layout.folders.values()]
+    hints = []
+    for folder in subfolders(root):
+        if any(path.is_relative_to(folder) for path in taken):
+            continue
+        inside = Recognised()
+        with contextlib.suppress(UserError):
+            for family in published:
+                _find_published(inside, family, folder, wanted=False)
+        names = [*dict.fromkeys(one.whole.name for one in inside.sets)]
+        if names:
+            hints.append(f"{folder} holds {some_of(names)}: give it as the root")
+    return hints

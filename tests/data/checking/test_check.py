@@ -279,6 +279,21 @@ def test_nothing_to_recognise(tmp_path: Path, one_line: OneLine) -> None:
     assert message.startswith(f"{tmp_path}: no data set is recognised (VT5000, ") and "holiday" in message
 
 
+def test_sets_in_a_folder_of_an_archive_are_named(tmp_path: Path, make_set: MakeSet, one_line: OneLine) -> None:
+    for part in ("trainset", "testset"):
+        make_set(tmp_path / "Data" / "NJUD" / part, folders=("RGB", "depth", "GT"))
+    deeper = f"{tmp_path / 'Data'} holds NJU2K: give it as the root"
+    assert one_line(recognise, tmp_path).endswith(f"or folders RGB, T and GT); {deeper}")
+    assert len(recognise(tmp_path / "Data").sets) == 2
+    make_set(tmp_path / "SIP", folders=("RGB", "depth", "GT"))
+    make_set(tmp_path / "RGBT" / "train")
+    make_set(tmp_path / "RGBT" / "test" / "VT821")
+    found = recognise(tmp_path)
+    assert names(found) == ["sip SIP", "folders RGBT train"]
+    assert found.notes[-2:] == [deeper, f"{tmp_path / 'RGBT'} holds VT821: give it as the root"]
+    assert recognise(tmp_path / "RGBT").notes == []
+
+
 def test_real_images(shared_data: Path) -> None:
     found = recognise(shared_data)
     assert names(found) == ["folders crackvid", "folders rgbflow train", "folders rgbflow test"]
