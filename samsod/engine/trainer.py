@@ -23,6 +23,7 @@ from samsod.engine.signals import StopRequest
 from samsod.engine.status import Status
 from samsod.modeling.losses import Loss
 from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.shortened import shortened
 from samsod.surgery.hook import GradientHook, MergedStep
 from samsod.utils import distributed
 from samsod.utils.precision import autocast
@@ -48,6 +49,10 @@ class Trainer:
         evaluate: Scores the model on the validation sets; None without any.
         val_id: What identifies the validation pairs; likewise, once a best checkpoint is chosen.
 
+    Attributes:
+        model: The model, all of it in float32: what is saved, compared between ranks and optimized.
+        network: What runs: the same trained parameters, and in bf16 or fp16 the frozen weights cast once.
+
     Raises:
         UserError: The gradient rule cannot be built, or the ranks do not start alike.
     """
@@ -67,6 +72,7 @@ class Trainer:
         self.config, self.device, self.model, self.loss = config, device, model.train(), loss
         self.batches, self.evaluate, self.steps_per_epoch = batches, evaluate, steps_per_epoch
         self.total_steps = config.train.steps or config.train.epochs * steps_per_epoch
+        self.network = shortened(model, config.engine.precision, frozen_only=True)
         groups = model.parameter_groups()
         groups.check_cover(model)
         trained = [parameter for group in groups for parameter in group.parameters]
@@ -110,6 +116,7 @@ class Trainer:
         """
         with self.folder.held():
             started = self.saver.start()
+            self.network = shortened(self.model, self.config.engine.precision, frozen_only=True)
             if distributed.world_size() > 1:
                 distributed.check_agreement({"step": self.step, "weights": model_digest(self.model)})
             self.folder.prepare()
@@ -168,7 +175,7 @@ class Trainer:
         self.hook.clear()
         for part in self._micro_batches(batch):
             with autocast(self.device, self.config.engine.precision):
-                prediction = self.model(part)
+                prediction = self.network(part)
             losses = {name: self.loss(logits, part) / train.accumulate for name, logits in prediction.streams.items()}
             self.hook.add_scores(prediction.streams, part, 1 / train.accumulate)
             self.hook.accumulate({name: loss * scale for name, loss in losses.items()})
@@ -200,9 +207,9 @@ class Trainer:
         """Scores the model on the validation sets and saves what came of it; the step itself is saved before."""
         assert self.evaluate is not None
         self.status.check()
-        self.model.eval()
-        scores = self.evaluate(self.model)
-        self.model.train()
+        self.network.eval()
+        scores = self.evaluate(self.network)
+        self.network.train()
         value = -scores["MAE"] if self.config.train.best_metric == "MAE" else scores[self.config.train.best_metric]
         improved = self.progress.best is None or value > self.progress.best
         if improved:
