@@ -18,6 +18,7 @@ from samsod.benchmarks.timing import Spread, Work, in_turns, ratio, seconds_of, 
 from samsod.config import Config
 from samsod.engine.compiling import OFF, compile_parts, plain_form
 from samsod.modeling.samsod import SaliencyModel, build_model
+from samsod.modeling.shortened import shortened
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
 from samsod.utils.machine import device_name, peak_memory_gib, reset_peak_memory
@@ -75,7 +76,8 @@ def measure(
     stepped = trainer() if trainer else None
     model = stepped.trainer.model if stepped else compile_parts(build_model(config.model).to(device), config.engine)
     matrix = matrix_product(device, config.engine.precision)
-    forward = _in_evaluation(model, forward_pass(model, config.model.image_size, config.engine.precision))
+    network = shortened(stepped.trainer.network if stepped else model, config.engine.precision)
+    forward = _in_evaluation(network, forward_pass(network, config.model.image_size, config.engine.precision))
     works: dict[str, Work] = {MATRIX: matrix.work, FORWARD: forward}
     figures: dict[str, Any] = {FORWARD: _launched(forward, device)}
     parts: list[dict[str, float]] = []

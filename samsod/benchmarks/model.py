@@ -13,6 +13,7 @@ import torch
 from samsod.benchmarks.timing import Work, in_turns, seconds_of, spread
 from samsod.evaluation.tables.text import text_table
 from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.shortened import shortened
 from samsod.utils.machine import device_name, peak_memory_gib
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
@@ -106,7 +107,7 @@ def timing_lines(timing: Timing) -> str:
 
 def forward_pass(model: SaliencyModel, image_size: int, precision: str, batch: int = 1) -> Work:
     """The forward pass that is timed, of `batch` pairs of noise that lie on the model's device."""
-    device = next(model.parameters()).device
+    model, device = shortened(model, precision), next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = {
         name: torch.rand(batch, 3, image_size, image_size, generator=generator).to(device) for name in model.modalities

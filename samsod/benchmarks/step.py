@@ -170,8 +170,8 @@ def _marked(trainer: Trainer, timeline: Timeline) -> Iterator[None]:
         ):
             stack.enter_context(_replaced(owner, name, _inside(getattr(owner, name), timeline, part)))
         for hooked in (
-            trainer.model.register_forward_pre_hook(lambda *_: timeline.enter(FORWARD)),
-            trainer.model.register_forward_hook(lambda *_: timeline.enter(OTHER)),
+            trainer.network.register_forward_pre_hook(lambda *_: timeline.enter(FORWARD)),
+            trainer.network.register_forward_hook(lambda *_: timeline.enter(OTHER)),
         ):
             stack.callback(hooked.remove)
         yield

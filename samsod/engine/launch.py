@@ -1,4 +1,4 @@
-"""What every tool does first: user modules, this rank's device, TF32, the process group."""
+"""What every tool does first: user modules, this rank's device, TF32, memory, the process group."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import samsod.surgery.rules  # noqa: F401  both fill the registries
 from samsod.config import Config
 from samsod.registry import import_user_modules
 from samsod.utils import distributed
+from samsod.utils.machine import keep_freed_memory
 from samsod.utils.precision import set_tf32
 
 
@@ -25,5 +26,7 @@ def launch(config: Config) -> Iterator[torch.device]:
     import_user_modules(config.imports)
     device = distributed.pick_device(config.engine.device)
     set_tf32(config.engine.tf32)
+    if device.type == "cpu":
+        keep_freed_memory()
     with distributed.process_group(device, config.engine.timeout_minutes):
         yield device

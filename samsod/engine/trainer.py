@@ -24,6 +24,7 @@ from samsod.engine.signals import StopRequest
 from samsod.engine.status import Status
 from samsod.modeling.losses import Loss
 from samsod.modeling.samsod import SaliencyModel
+from samsod.modeling.shortened import shortened
 from samsod.surgery.hook import GradientHook, MergedStep
 from samsod.utils import distributed
 from samsod.utils.weights import model_digest
@@ -47,6 +48,9 @@ class Trainer:
         data_id: What identifies the training pairs; it must be the same on all ranks and when resumed.
         evaluate: Scores the model on the validation sets; None without any.
         val_id: What identifies the validation pairs; likewise, once a best checkpoint is chosen.
+
+    Attributes:
+        model: The model, all of it in float32: what is saved, compared between ranks and optimized.
 
     Raises:
         UserError: The gradient rule cannot be built, the model cannot be run block by block, or the ranks do not start
@@ -75,7 +79,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.engine.precision == "fp16")
         self.status = Status(trained, skips=self.scaler.is_enabled())
         reduce = REDUCE_TYPES[config.engine.reduce_dtype]
-        self.passes = build_passes(config.engine, model, device)
+        self.passes = build_passes(config.engine, shortened(model, config.engine.precision, frozen_only=True), device)
         self.hook = GradientHook(
             groups, config.engine.gradient_rule, config.seed, self.status.size, reduce, self.passes.differentiate
         )
@@ -87,6 +91,11 @@ class Trainer:
         self.log = RunLog(None)
         if distributed.world_size() > 1:
             distributed.check_agreement(self._start_conditions(data_id, val_id))
+
+    @property
+    def network(self) -> SaliencyModel:
+        """What runs: the model's trained parameters, and in bf16 or fp16 its frozen weights cast once."""
+        return self.passes.model
 
     @property
     def step(self) -> int:
@@ -114,6 +123,7 @@ class Trainer:
         """
         with self.folder.held():
             started = self.saver.start()
+            self.passes.model = shortened(self.model, self.config.engine.precision, frozen_only=True)
             if distributed.world_size() > 1:
                 distributed.check_agreement({"step": self.step, "weights": model_digest(self.model)})
             self.folder.prepare()
@@ -203,9 +213,9 @@ class Trainer:
         """Scores the model on the validation sets and saves what came of it; the step itself is saved before."""
         assert self.evaluate is not None
         self.status.check()
-        self.model.eval()
-        scores = self.evaluate(self.model)
-        self.model.train()
+        self.network.eval()
+        scores = self.evaluate(self.network)
+        self.network.train()
         value = -scores["MAE"] if self.config.train.best_metric == "MAE" else scores[self.config.train.best_metric]
         improved = self.progress.best is None or value > self.progress.best
         if improved:

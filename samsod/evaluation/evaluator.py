@@ -20,6 +20,7 @@ from samsod.data.sources.catalog import Pair, PairSet
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.evaluation.photos import photo_reader
 from samsod.modeling.samsod import SaliencyModel, SentMaps
+from samsod.modeling.shortened import shortened
 from samsod.utils import distributed
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.precision import autocast
@@ -52,7 +53,7 @@ def predict(
     """
     dataset = SceneDataset(pair_set, config.model.image_size, config.data, config.test.shift)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
-    device = next(model.parameters()).device
+    model, device = shortened(model, config.engine.precision), next(model.parameters()).device
     on_gpu = device.type == "cuda"
     loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     given = config.tested_modalities()

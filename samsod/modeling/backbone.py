@@ -30,12 +30,15 @@ class Encoder(nn.Module, ABC):
         stage_ends: Indices of the blocks after which modalities are fused; a ViT of one width may have any.
         stride: What the sides of images must be multiples of.
         origin: A line for the log on the file its weights were loaded from, if any.
+        casts_alike: Whether its linear layers and convolutions all run under autocast, and nothing but they reads their
+            weights, so that these may be held in the shorter type; see `SaliencyModel.cast_weights`.
     """
 
     widths: Sequence[int]
     stage_ends: Sequence[int]
     stride: int
     origin: str = ""
+    casts_alike: bool = False
 
     def forward(self, images: Tensor, beside: Beside) -> list[Tensor]:
         """Images `[B,3,H,W]` to a map `[B,C,h,w]` per stage."""
@@ -85,9 +88,11 @@ class Decoder(nn.Module, ABC):
 
     Attributes:
         stride: How many pixels of an image one logit covers along each side.
+        casts_alike: As of an `Encoder`.
     """
 
     stride: int
+    casts_alike: bool = False
 
     @abstractmethod
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samsod.config import ModelConfig
-from samsod.modeling.adapters import build_adapter
+from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, build_adapter
 from samsod.modeling.backbone import Encoder, RunEncoder, build_backbone
 from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
@@ -92,6 +92,13 @@ class SaliencyModel(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules of each part, as the cost table lists them."""
+
+    def cast_weights(self) -> Iterator[nn.Parameter]:
+        """Weights that may be held in the type that autocast casts them to: nothing reads them otherwise.
+
+        None unless a model says so. Neither sums of two of them nor parts that run without autocast would do.
+        """
+        return iter(())
 
     def base_file(self) -> Path | None:
         """The file that gives back what `saved_state` leaves out; None when it leaves nothing out."""
@@ -215,6 +222,15 @@ class Samsod(SaliencyModel):
         encoder = {name: [module] for name, module in self.encoder.parts().items()}
         return {**encoder, "decoder": [self.decoder], "adapters": list(self.adapters.values())}
 
+    def cast_weights(self) -> Iterator[nn.Parameter]:
+        """Those of linear layers and convolutions, without the biases of adapters, which are summed in float32."""
+        for part in (self.encoder, self.decoder):
+            if part.casts_alike:
+                yield from _cast_weights(part)
+        for adapter in (each for adapters in self.adapters.values() for each in adapters.children()):
+            if isinstance(adapter, (VanillaAdapter, DecoupledAdapter)):
+                yield from (weight for weight in _cast_weights(adapter) if weight.ndim > 1)
+
     def base_file(self) -> Path | None:
         """The file the encoder comes from, when it is frozen and so still what that file gives."""
         return Path(self.config.base) if self.config.base and self.config.freeze_encoder else None
@@ -242,3 +258,10 @@ class Samsod(SaliencyModel):
             if height % self.encoder.stride or width % self.encoder.stride:
                 raise ValueError(f"expected sides that are multiples of {self.encoder.stride}, found {height}, {width}")
         return tuple(name for name in self.modalities if name in given)
+
+
+def _cast_weights(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Weights and biases of the layers below a module that autocast runs in the shorter type."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            yield from layer.parameters(recurse=False)

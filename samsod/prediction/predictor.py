@@ -17,6 +17,7 @@ from samsod.config.data_schema import Sizes
 from samsod.data.pictures import Floats
 from samsod.engine.checkpoint import load_checkpoint, load_model_state
 from samsod.modeling.samsod import SaliencyModel, SentMaps, build_model
+from samsod.modeling.shortened import shortened
 from samsod.prediction.scene_predictor import Scene, ScenePredictor, set_sizes
 from samsod.utils.distributed import pick_device
 from samsod.utils.errors import UserError
@@ -30,7 +31,8 @@ class Predictor(ScenePredictor):
     """Predicts with PyTorch; safe to use from several threads at once, and nothing is kept between calls.
 
     Args:
-        model: The model, on its device; it is put in evaluation mode.
+        model: The model, on its device; it is put in evaluation mode. Beside it a copy of its weights in bf16 or fp16
+            is held if it is to run so; what is loaded into it later does not count then.
         config: The config it was trained with: how images are read, and how maps are made.
         precision: The network's autocast type.
         allow_missing: Whether images of some modalities may be missing: each stream decodes on its own (Eq. 6).
@@ -47,6 +49,7 @@ class Predictor(ScenePredictor):
         self.model = model.eval().requires_grad_(False)
         self.device = next(model.parameters()).device
         self.precision = precision
+        self._network = shortened(self.model, precision)
 
     @classmethod
     def from_checkpoint(
@@ -101,7 +104,7 @@ class Predictor(ScenePredictor):
         batch = {name: self._sent([scene.images[name] for scene in scenes]) for name in names}
         with torch.inference_mode(), autocast(self.device, self.precision):
             whole = len(names) == len(self.modalities)
-            return (self.model(batch) if whole else self.model(batch, names)).sent(streams)
+            return (self._network(batch) if whole else self._network(batch, names)).sent(streams)
 
     def _sent(self, images: Sequence[Floats]) -> Tensor:
         """Images `[3,S,S]` as a batch on the device."""

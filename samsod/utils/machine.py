@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
 from pathlib import Path
 
 import torch
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""What glibc's malloc.h calls M_MMAP_THRESHOLD and M_TRIM_THRESHOLD."""
 
 
 def cores() -> int:
@@ -23,6 +27,19 @@ def device_name(device: torch.device) -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def keep_freed_memory() -> bool:
+    """Lets tensors of any size be made from memory that this process freed before; false where malloc is not glibc's.
+
+    glibc gets what is larger than 32 MiB from the system every time, and gives it back every time. Then each page of it
+    is fetched and cleared anew, which took a third of the time of a forward pass of eight images of 512x512.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
 def reset_peak_memory(device: torch.device) -> bool:

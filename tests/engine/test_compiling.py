@@ -21,7 +21,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 
 from samsod.benchmarks.counts import counted
-from samsod.benchmarks.gpu_check.finding import fill_adapters, without_jumps
+from samsod.benchmarks.gpu_check.finding import fill_adapters, smoothed
 from samsod.benchmarks.step import SteppedTrainer, synthetic_trainer
 from samsod.config import Config, EngineConfig, ModelConfig, TrainConfig
 from samsod.config.schema import TrunkConfig
@@ -234,7 +234,7 @@ def test_without_a_compiler_one_line_before_the_data_are_read(tmp_path: Path) ->
 def test_inductor_makes_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
-    ours, plain = both(without_jumps(make_config({})))
+    ours, plain = both(smoothed(make_config({})))
     found, expected = rows(ours), rows(plain)
     assert all(apart(found[name], value) < 1e-5 for name, value in expected.items())
     torch.compiler.reset()

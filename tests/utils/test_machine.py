@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import mmap
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,42 @@ def test_the_peak_of_memory_starts_anew() -> None:
     high = peak_memory_gib(CPU)
     assert high > before + 0.2
     assert reset_peak_memory(CPU) and peak_memory_gib(CPU) < high - 0.2
+
+
+_FAULTS = """
+import resource, torch
+from samsod.utils.machine import keep_freed_memory
+if {kept} and not keep_freed_memory():
+    print("unknown")
+else:
+    make = lambda: torch.empty(1 << 24).fill_(1)  # 64 MiB
+    for _ in range(3):  # the heap has grown to its size
+        make()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        make()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_large_tensors_are_made_from_memory_that_was_freed() -> None:
+    """Else every page of them is fetched from the system again."""
+    said = [
+        subprocess.run([sys.executable, "-c", _FAULTS.format(kept=kept)], capture_output=True, text=True, check=True)
+        for kept in (False, True)
+    ]
+    if "unknown" in said[1].stdout:
+        pytest.skip("another malloc than glibc's")
+    fetched, again = (int(one.stdout) for one in said)
+    pages = (4 << 26) // mmap.PAGESIZE
+    assert again < pages / 100
+    if fetched > pages / 2:  # else this glibc keeps them by itself, or the system's pages are huge
+        assert again < fetched / 100
+
+
+def test_where_there_is_no_glibc_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not machine.keep_freed_memory()
 
 
 def test_where_it_cannot_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

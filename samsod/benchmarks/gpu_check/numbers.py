@@ -92,7 +92,7 @@ def _logits_and_gradients(subject: Subject, precision: str) -> tuple[Tensors, Te
     # The usual 65536 may overflow in the first step, which training then takes again with less.
     trainer.scaler = torch.amp.GradScaler(subject.device.type, init_scale=128.0, enabled=precision == "fp16")
     with torch.inference_mode(), autocast(subject.device, precision):
-        logits = trainer.model(next(stepped.batches)).streams
+        logits = trainer.network(next(stepped.batches)).streams
     stepped.step()
     gradients = {g.name: torch.cat([_flat(p.grad) for p in g.parameters]) for g in trainer.hook.groups}
     return logits, gradients

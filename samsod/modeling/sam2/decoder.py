@@ -22,6 +22,7 @@ class Sam2Decoder(Decoder):
     """
 
     stride = 4
+    casts_alike = True
 
     def __init__(self, width: int, dense_prompt: bool) -> None:
         super().__init__()

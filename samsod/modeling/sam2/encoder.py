@@ -24,6 +24,7 @@ class Sam2Encoder(Encoder):
     """
 
     stride = 32
+    casts_alike = True
 
     def __init__(self, spec: TrunkSpec, width: int) -> None:
         super().__init__()
