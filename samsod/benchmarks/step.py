@@ -23,6 +23,7 @@ from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.registry import LOSSES
 from samsod.surgery import hook as surgery
+from samsod.surgery import shared_passes
 from samsod.surgery.rules.rule import Rule
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
@@ -30,6 +31,8 @@ from samsod.utils.errors import UserError
 WAIT, FORWARD, LOSSES_PART, OPTIMIZER, OTHER = "wait for data", "forward", "losses", "optimizer", "other"
 BLOCKS = "backward through the blocks"
 """That of all losses, from the encoder's maps on, each block run again; the losses' own passes then end at the maps."""
+ENCODER = "backward of the encoder"
+"""From the predictions' `cuts` on, if they have some, for all losses."""
 REDUCE, GRAM, WEIGHTS, MERGE = "reduce", "Gram", "weights", "merge"
 SURGERY = (REDUCE, GRAM, WEIGHTS, MERGE)
 """The parts that gradient surgery adds: the average over the ranks, dot products, weights, merged gradient."""
@@ -164,6 +167,7 @@ def _marked(trainer: Trainer, timeline: Timeline) -> Iterator[None]:
             *through_blocks,
             (trainer, "loss", LOSSES_PART),
             (hook, "merge", MERGE),
+            (shared_passes, "through_cuts", ENCODER),
             (hook.rows, "average", REDUCE),
             (surgery, "gram_matrix", GRAM),
             *((scaler, name, OPTIMIZER) for name in ("unscale_", "step", "update")),
@@ -200,7 +204,7 @@ def _marked_backward(accumulate: Callable[..., Any], timeline: Timeline) -> Call
 
 
 def backward_of(loss: str) -> str:
-    """The part that is the backward pass of a loss, down to its rows."""
+    """The part that is the backward pass of a loss, down to its rows or to the `cuts`."""
     return f"backward of {loss}"
 
 

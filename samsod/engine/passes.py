@@ -19,8 +19,10 @@ from torch import Tensor
 from samsod.config import EngineConfig
 from samsod.engine.random_state import current_state, set_random_state
 from samsod.modeling.backbone import Beside, Encoder, Size
+from samsod.modeling.parameter_groups import Cut
 from samsod.modeling.samsod import Prediction, SaliencyModel
 from samsod.surgery.rows import Add, by_autograd, gradients_of
+from samsod.surgery.shared_passes import by_cuts
 from samsod.utils.errors import UserError
 from samsod.utils.precision import autocast
 
@@ -39,18 +41,22 @@ class Passes:
 
     def __init__(self, model: SaliencyModel, device: torch.device, precision: str) -> None:
         self.model, self.device, self.precision = model, device, precision
+        self._cuts: tuple[Cut, ...] = ()
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Predicts from a batch; until the next one, losses of the prediction can be differentiated."""
         with autocast(self.device, self.precision):
             prediction: Prediction = self.model(batch)
+        self._cuts = prediction.cuts
         return prediction
 
     def differentiate(
         self, losses: Mapping[str, Tensor], wanted: Mapping[str, Iterable[Tensor]], add: Add, keep: bool = False
     ) -> None:
         """Hands on the gradients of losses of the last prediction; see `samsod.surgery.rows.Differentiate`."""
-        by_autograd(losses, wanted, add, keep)
+        by_cuts(self._cuts, losses, wanted, add, keep)
+        if not keep:
+            self._cuts = ()  # they would hold on to the graph
 
 
 class BlockPasses(Passes):

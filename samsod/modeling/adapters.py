@@ -8,6 +8,7 @@ factor `scale`. Its down-projections start Kaiming-uniform and everything else a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +27,24 @@ def build_adapter(config: AdapterConfig, dim: int) -> nn.Module:
         UserError: No adapter of that name is registered.
     """
     return ADAPTERS.get(config.name)(dim, config)
+
+
+def adapt(adapters: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """What the adapters of one block, one for each modality, add to their tokens.
+
+    Args:
+        adapters: One for each modality.
+        x: Tokens `[m·B,h,w,d]`, those of the first modality first.
+
+    Returns:
+        `[m·B,h,w,d]`, before the common factor.
+    """
+    if len(adapters) == 1:
+        added: Tensor = adapters[0](x)
+        return added
+    if all(type(adapter) is DecoupledAdapter for adapter in adapters):
+        return decoupled_together(adapters, x)  # type: ignore[arg-type]
+    return torch.cat([adapter(part) for adapter, part in zip(adapters, x.chunk(len(adapters)), strict=True)])
 
 
 @ADAPTERS.register("vanilla")
@@ -113,23 +132,57 @@ class DecoupledAdapter(nn.Module):
         foreground, background = self.foreground.down, self.background.down
         weight = torch.cat([foreground.weight, background.weight])
         h = F.gelu(F.linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
-        return KeepRanked.apply(h, h.detach() * self.signs, self.rho(x), self.earlier)
+        return self.keep(h, self.rho(x, self.gate))
 
     def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """ρ of foreground and background before the floor, `[B,1,1,1]` (`[1,1,1,1]` per batch) each."""
-        foreground, background = self.rho(x).unbind(-2)
+        foreground, background = self.rho(x, self.gate).unbind(-2)
         return foreground, background
 
-    def rho(self, x: Tensor) -> Tensor:
-        """ρ = c·(α + β·G) before the floor, `[B,1,1,2,1]` (`[1,1,1,2,1]` per batch)."""
+    def keep(self, h: Tensor, rho: Tensor) -> Tensor:
+        """Of the activations `[...,2,c]` of foreground and background those that ρ, `[...,2,1]`, keeps, the rest 0."""
+        return KeepRanked.apply(h, h.detach() * self.signs, rho, self.earlier)
+
+    def rho(self, x: Tensor, gate: Callable[[Tensor], Tensor], first: int = 0) -> Tensor:
+        """ρ = c·(α + β·G) before the floor.
+
+        Args:
+            x: Tokens `[B,h,w,d]`, perhaps with more dimensions before.
+            gate: A·x + b, in which those more dimensions may have their own A and b.
+            first: How many they are.
+
+        Returns:
+            `[B,1,1,2,1]` (`[1,1,1,2,1]` per batch), with the same dimensions before.
+        """
         x = x if self.straight_through else x.detach()
-        tokens = (1, 2) if self.gate_scope == "image" else (0, 1, 2)
+        tokens = [first + dim for dim in ((1, 2) if self.gate_scope == "image" else (0, 1, 2))]
         wide = torch.promote_types(x.dtype, torch.float32)
         if self.gate_pooling == "tokens":
-            shares = torch.softmax(self.gate(x), dim=-1, dtype=wide).mean(tokens, keepdim=True)
+            shares = torch.softmax(gate(x), dim=-1, dtype=wide).mean(tokens, keepdim=True)
         else:
-            shares = torch.softmax(self.gate(x.mean(tokens, keepdim=True, dtype=wide)), dim=-1, dtype=wide)
+            shares = torch.softmax(gate(x.mean(tokens, keepdim=True, dtype=wide)), dim=-1, dtype=wide)
         return _Rho.apply(shares, self.channels, self.alphas, self.beta).unsqueeze(-1)
+
+
+def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor) -> Tensor:
+    """What `adapt` returns of decoupled adapters, each of their products as one over all of them."""
+    one, count, channels = adapters[0], len(adapters), adapters[0].channels
+    batch, height, width, dim = x.shape[0] // count, *x.shape[1:]
+    tokens = x.reshape(count, -1, dim)
+    branches = [branch for adapter in adapters for branch in (adapter.foreground, adapter.background)]
+    down, bias = (torch.cat([getattr(branch.down, name) for branch in branches]) for name in ("weight", "bias"))
+    h = F.gelu(torch.baddbmm(bias.view(count, 1, -1), tokens, down.view(count, -1, dim).transpose(1, 2)))
+
+    def gate(x: Tensor) -> Tensor:
+        weight, bias = (torch.cat([getattr(adapter.gate, name) for adapter in adapters]) for name in ("weight", "bias"))
+        logits = torch.baddbmm(bias.view(count, 1, 2), x.flatten(1, 3), weight.view(count, 2, dim).transpose(1, 2))
+        return logits.unflatten(1, x.shape[1:4])
+
+    rho = one.rho(tokens.unflatten(1, (batch, height, width)), gate, first=1)
+    kept = one.keep(h.view(count, batch, height, width, 2, channels), rho)
+    up = torch.cat([branch.up.weight for branch in branches], 1).view(dim, count, -1).permute(1, 2, 0)
+    bias = torch.cat([branch.up.bias for branch in branches]).view(count, 2, dim).sum(1, keepdim=True)
+    return torch.baddbmm(bias, kept.view(count, -1, 2 * channels), up).view(x.shape)
 
 
 @ADAPTERS.register("decoupled_moe")

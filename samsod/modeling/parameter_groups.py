@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class ParameterGroup(NamedTuple):
@@ -20,6 +21,19 @@ class ParameterGroup(NamedTuple):
     name: str
     parameters: Sequence[nn.Parameter]
     losses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cut:  # no tuple, in which PyTorch would look for outputs of a module
+    """Where the graph of a prediction can be cut.
+
+    Attributes:
+        tensors: Tensors of the graph.
+        parameters: Trained parameters that reach the losses through these tensors alone, and no others of a cut.
+    """
+
+    tensors: Sequence[Tensor]
+    parameters: Sequence[nn.Parameter]
 
 
 class ParameterGroups(tuple[ParameterGroup, ...]):

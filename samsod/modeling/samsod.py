@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samsod.config import ModelConfig
-from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, build_adapter
+from samsod.modeling.adapters import DecoupledAdapter, VanillaAdapter, adapt, build_adapter
 from samsod.modeling.backbone import Encoder, RunEncoder, build_backbone
-from samsod.modeling.parameter_groups import ParameterGroup, ParameterGroups
+from samsod.modeling.parameter_groups import Cut, ParameterGroup, ParameterGroups
 from samsod.registry import MODELS
 from samsod.utils.errors import UserError
 from samsod.utils.host_copy import HostCopy
@@ -23,9 +23,16 @@ from samsod.utils.maps import FINAL, FUSION, Maps
 
 
 class Prediction(NamedTuple):
-    """Logits `[B,1,H,W]` by stream, one or more: `fusion` and one per modality."""
+    """Logits `[B,1,H,W]` by stream, one or more: `fusion` and one per modality.
+
+    Attributes:
+        streams: The logits.
+        cuts: One for each modality, where these share a graph, in which a loss's own backward pass would run all of
+            them; `samsod.surgery.shared_passes` runs what is needed.
+    """
 
     streams: dict[str, Tensor]
+    cuts: tuple[Cut, ...] = ()
 
     def logits(self) -> Tensor:
         """The sum of all streams in float32, `[B,1,H,W]`: P_F + Σ_m P_m (paper IV.B)."""
@@ -172,27 +179,45 @@ class Samsod(SaliencyModel):
             ValueError: A modality is missing or unknown, or the sides are no such multiples.
         """
         names = self._check(images, given or self.modalities)
-        features = {name: self.encode(images[name], name, run_encoder) for name in names}
+        one_run = run_encoder is Encoder.__call__ and torch.is_grad_enabled() and not self._encoder_trained()
+        cuts: tuple[Cut, ...] = ()
+        if one_run and len(names) > 1:
+            stages = self.encode(torch.cat([images[name] for name in names]), *names)
+            by_modality = zip(*(maps.chunk(len(names)) for maps in stages), strict=True)
+            features = dict(zip(names, map(list, by_modality), strict=True))
+            cuts = tuple(Cut(maps, _trained(self.adapters[name])) for name, maps in features.items())
+        else:
+            features = {name: self.encode(images[name], name, run=run_encoder) for name in names}
         streams = self._streams(names)
         if FUSION in streams:
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
-        return Prediction({name: self.decode(features[name]) for name in streams})
+        return Prediction({name: self.decode(features[name]) for name in streams}, cuts)
 
-    def encode(self, images: Tensor, modality: str, run: RunEncoder = Encoder.__call__) -> list[Tensor]:
-        """Images `[B,3,H,W]` through the encoder and one modality's adapters: a map `[B,C,h,w]` per stage."""
-        return self.encode_beside(images, list(self.adapters[modality].children()), run)
+    def encode(self, images: Tensor, *modalities: str, run: RunEncoder = Encoder.__call__) -> list[Tensor]:
+        """Images through the encoder and their modalities' adapters.
+
+        Args:
+            images: `[m·B,3,H,W]`, those of the first modality first.
+            modalities: Their names.
+            run: What runs the encoder.
+
+        Returns:
+            A map `[m·B,C,h,w]` per stage.
+        """
+        adapters = list(zip(*(self.adapters[name].children() for name in modalities), strict=True))
+        return self.encode_beside(images, adapters, run)
 
     def encode_beside(
-        self, images: Tensor, adapters: Sequence[nn.Module], run: RunEncoder = Encoder.__call__
+        self, images: Tensor, adapters: Sequence[Sequence[nn.Module]], run: RunEncoder = Encoder.__call__
     ) -> list[Tensor]:
-        """Images `[B,3,H,W]` through the encoder with an adapter beside each block: a map `[B,C,h,w]` per stage.
+        """`encode` with the adapters of each block, one for each modality.
 
-        Compiled, this is one graph for all modalities, since adapters are arguments and no name is.
+        Compiled, this is one graph for any modality, since adapters are arguments and no name is.
         """
-        return run(self.encoder, images, lambda block, x: self.config.adapter.scale * adapters[block](x))
+        return run(self.encoder, images, lambda block, x: self.config.adapter.scale * adapt(adapters[block], x))
 
-    def decode(self, features: list[Tensor]) -> Tensor:
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
         """The stages' maps, of one modality or the sum of several, to logits `[B,1,H,W]` in float32 (Eq. 6)."""
         logits = self.decoder(self.encoder.pyramid(features)).float()
         return F.interpolate(logits, scale_factor=self.decoder.stride, mode="bilinear", align_corners=False)
@@ -211,7 +236,7 @@ class Samsod(SaliencyModel):
         }
         groups = []
         for name, (module, losses) in modules.items():
-            parameters = [p for p in module.parameters() if p.requires_grad]
+            parameters = _trained(module)
             reached_by = tuple(loss for loss in self.loss_names() if loss in losses)
             if parameters:
                 groups.append(ParameterGroup(name, parameters, reached_by))
@@ -241,6 +266,10 @@ class Samsod(SaliencyModel):
         prefixes = tuple(f"{name}." for name, module in self.named_modules() if id(module) in given_back)
         return {key: value for key, value in self.state_dict().items() if not key.startswith(prefixes)}
 
+    def _encoder_trained(self) -> bool:
+        """Whether any of the encoder is trained; then all losses meet in it, and have nothing to share."""
+        return any(parameter.requires_grad for parameter in self.encoder.parameters())
+
     def _streams(self, given: tuple[str, ...]) -> tuple[str, ...]:
         """What is decoded of the given modalities; the decoder knows only streams it was trained on."""
         if not self.config.unimodal_supervision and len(self.modalities) > 1:
@@ -265,3 +294,7 @@ def _cast_weights(module: nn.Module) -> Iterator[nn.Parameter]:
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             yield from layer.parameters(recurse=False)
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from samsod.benchmarks.counts import counted
 from samsod.benchmarks.scaling import row_bytes
-from samsod.benchmarks.step import BLOCKS, OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
+from samsod.benchmarks.step import BLOCKS, ENCODER, OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
 from samsod.benchmarks.surgery import surgery_works
 from samsod.benchmarks.timing import seconds_of
 from samsod.config import Config, LossConfig, RuleConfig
@@ -71,9 +71,12 @@ def test_a_slow_part_is_found(config: Config, monkeypatch: pytest.MonkeyPatch) -
     }
 
 
-def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
+    """Of a frozen encoder those of the decoder, and then two through the adapters."""
+    config.model.freeze_encoder = frozen
     stepped = synthetic_trainer(config, CPU)
-    now, passes = [0.0], iter([1.0, 10.0, 100.0])
+    now, passes = [0.0], iter([1.0, 10.0, 100.0, 1000.0, 2000.0][: 5 if frozen else 3])
     monkeypatch.setattr("samsod.benchmarks.timing.time.perf_counter", lambda: now[0])
     grad: Any = torch.autograd.grad
 
@@ -85,6 +88,7 @@ def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.autograd, "grad", slow)
     parts = stepped.timed_step()
     assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
+    assert next(passes, None) is None and parts.get(ENCODER) == (3000 if frozen else None)
 
 
 def test_the_pass_through_the_blocks_is_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,6 @@ from samsod.engine.compiling import CompiledPart, check_compiler, compile_parts,
 from samsod.modeling.samsod import Samsod, build_model
 from samsod.prediction.predictor import Predictor
 from samsod.utils.errors import UserError
-from samsod.utils.precision import autocast
 from tests.places import ROOT
 from tests.training import apart, run
 
@@ -96,8 +95,7 @@ def rows(stepped: SteppedTrainer) -> dict[str, Tensor]:
     """Logits, losses' gradients and merged gradient of the next batch."""
     trainer, batch = stepped.trainer, next(stepped.batches)
     trainer.hook.clear()
-    with autocast(CPU, trainer.config.engine.precision):
-        streams = trainer.model(batch).streams
+    streams = trainer.passes.forward(batch).streams
     losses = {name: trainer.loss(logits, batch) for name, logits in streams.items()}
     trainer.hook.accumulate(losses)
     found = {f"{group.name} of {group.losses[index]}": row.clone() for group, index, row in _by_loss(stepped)}

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from samsod.config import LossConfig, ModelConfig, RuleConfig
+from samsod.engine.passes import Passes
 from samsod.modeling.losses import build_loss
 from samsod.modeling.samsod import Samsod
 from samsod.surgery.hook import GradientHook, check_reach
-from samsod.surgery.rows import by_autograd
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,10 @@ def test_one_pass_equals_the_sum_of_the_rows(model_config: ModelConfig, changes:
     loss = build_loss(LossConfig())
     merged = []
     for diagnostics in (False, True):
-        hook = GradientHook(model.parameter_groups(), RuleConfig("sum", {"diagnostics": diagnostics}), seed=0)
-        losses = {name: loss(logits, batch) for name, logits in model(batch).streams.items()}
-        check_reach(hook.groups, losses, by_autograd)
+        passes, rule = Passes(model, torch.device("cpu"), "fp32"), RuleConfig("sum", {"diagnostics": diagnostics})
+        hook = GradientHook(model.parameter_groups(), rule, seed=0, differentiate=passes.differentiate)
+        losses = {name: loss(logits, batch) for name, logits in passes.forward(batch).streams.items()}
+        check_reach(hook.groups, losses, passes.differentiate)
         hook.accumulate(losses)
         hook.merge(0, {name: value.detach() for name, value in losses.items()})
         merged.append(hook.merged)

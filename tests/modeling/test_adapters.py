@@ -6,7 +6,7 @@ from torch import Tensor
 
 from samsod.benchmarks.counts import Operators
 from samsod.config import AdapterConfig
-from samsod.modeling.adapters import DecoupledAdapter, build_adapter
+from samsod.modeling.adapters import DecoupledAdapter, adapt, build_adapter
 from samsod.modeling.ranking import earlier_channels, keep_ranked, ranks_by_comparison, ranks_by_sorting
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
@@ -87,6 +87,34 @@ def test_the_backward_pass_is_a_few_products_with_what_was_kept() -> None:
         out.backward(gradient)
     assert {"gather", "scatter", "scatter_"}.isdisjoint(launched.names)
     assert launched.names.total() - launched.views <= 4, launched.names
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"gate_scope": "batch"},
+        {"gate_pooling": "tokens"},
+        {"gate_gradient": "none", "gate_scope": "batch", "gate_pooling": "tokens", "bottleneck": 24},
+    ],
+)
+def test_modalities_together_are_those_one_by_one(name: str, settings: dict[str, object]) -> None:
+    """Values, and the gradients of tokens and of every parameter, in double precision."""
+    adapters = [randomised(name, 12, beta=0.5, **settings) for _ in range(3)]
+    for index, adapter in enumerate(adapters):
+        for parameter in adapter.parameters():
+            parameter.data.mul_(1 + index).roll(index)
+    x = torch.randn(6, 4, 5, 12, dtype=torch.float64).transpose(1, 2).requires_grad_()
+    x.data[3, 0] = 0  # ties
+    together = adapt(adapters, x)
+    alone = torch.cat([adapter(part) for adapter, part in zip(adapters, x.split(2), strict=True)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+    wanted = [x, *(p for adapter in adapters for p in adapter.parameters() if p.requires_grad)]
+    weight = torch.randn_like(alone)
+    gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (together, alone))
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_an_even_gate_keeps_what_alpha_and_half_of_beta_say_in_every_type() -> None:

@@ -204,8 +204,10 @@ def test_each_group_is_reached_by_its_losses_and_no_other(
         assert set(group.losses) == expected[group.name]
         for name, loss in losses.items():
             gradients = torch.autograd.grad(loss, group.parameters, retain_graph=True, allow_unused=True)
-            reached = {gradient is not None for gradient in gradients}
-            assert reached == {name in expected[group.name]}, (group.name, name)
+            if name in expected[group.name]:
+                assert all(gradient is not None for gradient in gradients), (group.name, name)
+            else:  # where modalities share a graph, there are zeros
+                assert not any(gradient is not None and gradient.any() for gradient in gradients), (group.name, name)
 
 
 class NoHostReads(TorchDispatchMode):
