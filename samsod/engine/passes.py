@@ -150,7 +150,7 @@ class BlockPasses(Passes):
             if buffer._version != versions[name]:
                 raise _not_the_same(f"the encoder or what stands beside it changes the buffer {name}")
         self._runs.append(run)
-        return list(run.maps.values())
+        return [made.view_as(made) for made in run.maps.values()]
 
 
 @dataclass
@@ -177,7 +177,8 @@ class EncoderRun:
 
     def block(self, index: int, tokens: Tensor) -> list[Tensor]:
         """Runs a block on what it reads, to its tokens and, at a stage's end, the map."""
-        made = self.encoder.block(index, tokens, self.beside, self.size)
+        # A view, here as of the maps: what counts multiply-adds cannot watch a leaf.
+        made = self.encoder.block(index, tokens.view_as(tokens), self.beside, self.size)
         ends = index in self.encoder.stage_ends
         return [made, self.encoder.stage_map(index, made, self.size)] if ends else [made]
 

@@ -111,6 +111,12 @@ def test_the_pass_through_the_blocks_is_told_apart(config: Config, monkeypatch: 
     assert "through_encoder" not in vars(stepped.trainer.passes)
 
 
+def test_the_encoder_is_counted_once_more_block_by_block(config: Config) -> None:
+    plain = counted(synthetic_trainer(config, CPU).step).macs
+    config.engine.checkpointing = "block"
+    assert 1.1 * plain < counted(synthetic_trainer(config, CPU).step).macs < 1.4 * plain
+
+
 def test_losses_that_are_summed_have_one_backward_pass(config: Config) -> None:
     config.engine.gradient_rule = RuleConfig("sum")
     stepped = synthetic_trainer(config, CPU)
