@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,13 +97,13 @@ class DecoupledAdapter(nn.Module):
         config: The adapter's settings.
     """
 
+    alphas: Tensor
     signs: Tensor
     earlier: Tensor
 
     def __init__(self, dim: int, config: AdapterConfig) -> None:
         super().__init__()
         self.channels = config.bottleneck
-        self.alphas = (config.alpha_foreground, config.alpha_background)
         self.beta = config.beta
         self.gate_scope, self.gate_pooling = config.gate_scope, config.gate_pooling
         self.foreground = Bottleneck(dim, config.bottleneck)
@@ -113,6 +112,9 @@ class DecoupledAdapter(nn.Module):
         self.straight_through = config.gate_gradient == "straight_through"
         # Without a gradient through floor() no loss reaches the gate.
         self.gate.requires_grad_(self.straight_through)
+        # In float64, that ρ, which may lie on an integer, is rounded alike in every type.
+        alphas = torch.tensor([config.alpha_foreground, config.alpha_background], dtype=torch.float64)
+        self.register_buffer("alphas", alphas, persistent=False)
         self.register_buffer("signs", torch.tensor([[1.0], [-1.0]]), persistent=False)
         self.register_buffer("earlier", earlier_channels(config.bottleneck), persistent=False)
 
@@ -161,7 +163,7 @@ class DecoupledAdapter(nn.Module):
             shares = torch.softmax(gate(x), dim=-1, dtype=wide).mean(tokens, keepdim=True)
         else:
             shares = torch.softmax(gate(x.mean(tokens, keepdim=True, dtype=wide)), dim=-1, dtype=wide)
-        return _Rho.apply(shares, self.channels, self.alphas, self.beta).unsqueeze(-1)
+        return (self.channels * (self.alphas.to(shares.dtype) + self.beta * shares)).unsqueeze(-1)
 
 
 def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor) -> Tensor:
@@ -236,19 +238,3 @@ def zero_linear(dim_in: int, dim_out: int) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-class _Rho(torch.autograd.Function):
-    """ρ = c·(α + β·G) of shares `[...,2]`, rounded as for each branch alone: ρ may lie on an integer."""
-
-    @staticmethod
-    def forward(ctx: Any, shares: Tensor, channels: int, alphas: tuple[float, float], beta: float) -> Tensor:
-        ctx.factor = channels * beta
-        rho = beta * shares
-        for part, alpha in zip(rho.unbind(-1), alphas, strict=True):
-            part.add_(alpha)
-        return rho.mul_(channels)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return ctx.factor * grad, None, None, None

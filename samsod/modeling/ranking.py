@@ -76,7 +76,8 @@ def ranks_by_comparison(h: Tensor, largest: bool, earlier: Tensor) -> Tensor:
     """
     this, other = h.unsqueeze(-1), h.unsqueeze(-2)
     beyond, reached = (other > this, other >= this) if largest else (other < this, other <= this)
-    return torch.where(earlier, reached, beyond).sum(-1)
+    # Beyond implies reached. (ONNX Runtime has no `where` for truth values.)
+    return (beyond | (reached & earlier)).sum(-1)
 
 
 def earlier_channels(channels: int, device: torch.device | None = None) -> Tensor:

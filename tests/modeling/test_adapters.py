@@ -205,7 +205,7 @@ def test_the_gate_learns_as_the_relaxed_model_does() -> None:
             total = torch.zeros(())
             for image in range(2):
                 for branch, module, largest in ((0, adapter.foreground, True), (1, adapter.background, False)):
-                    rho = float(8 * (adapter.alphas[branch] + adapter.beta * shares[image, branch]))
+                    rho = float(8 * (float(adapter.alphas[branch]) + adapter.beta * shares[image, branch]))
                     kept = relaxed(module.activate(x[image : image + 1]), rho, largest)
                     total = total + (module.up(kept) * weight[image]).sum()
             return total

@@ -30,16 +30,18 @@ def test_the_peak_of_memory_starts_anew() -> None:
 
 _FAULTS = """
 import resource, torch
+from torch import nn
 from samsod.utils.machine import keep_freed_memory
 if {kept} and not keep_freed_memory():
     print("unknown")
 else:
-    make = lambda: torch.empty(1 << 24).fill_(1)  # 64 MiB
-    for _ in range(3):  # the heap has grown to its size
-        make()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
-        make()
+    layers = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64), nn.LayerNorm(64))
+    tokens = torch.ones(1 << 16, 64)  # 16 MiB, and 64 in between
+    with torch.inference_mode():
+        for round in range(12):
+            if round == 4:  # the heap has grown to its size, or nearly
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            layers(layers(tokens))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -53,10 +55,9 @@ def test_large_tensors_are_made_from_memory_that_was_freed() -> None:
     if "unknown" in said[1].stdout:
         pytest.skip("another malloc than glibc's")
     fetched, again = (int(one.stdout) for one in said)
-    pages = (4 << 26) // mmap.PAGESIZE
-    assert again < pages / 100
-    if fetched > pages / 2:  # else this glibc keeps them by itself, or the system's pages are huge
-        assert again < fetched / 100
+    if fetched < 8 * (64 << 20) // mmap.PAGESIZE:
+        pytest.skip("this glibc keeps them by itself, or the system's pages are huge")
+    assert again < fetched / 4
 
 
 def test_where_there_is_no_glibc_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
