@@ -37,14 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Orders the tests, and says which stay in one process when there are several.
 
     Real commands come first: they take longest, and no process is to be left alone with them at the end. A process
-    takes a file at a time. What holds much memory runs in one process, one after the other: SAM2's large models, and
-    the files that start ranks.
+    takes a file at a time, and those with SAM2's large models one after the other.
     """
     items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "tools"))
     for item in items:
-        together = str((item.path.parent if item.path.parent.name == "sam2" else item.path).relative_to(ROOT))
-        with_ranks = isinstance(item, pytest.Function) and hasattr(item.module, "run_ranks")
-        item.add_marker(pytest.mark.xdist_group("with ranks" if with_ranks else together))
+        together = item.path.parent if item.path.parent.name == "sam2" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "gradient_rules.md").read_text(encoding="utf-8")
 COLUMNS = ("rule", "what", "options", "needs", "no conflict", "host reads", "memory")
 TABLE = {
     cells["rule"].strip("`"): cells
-    for line in PAGE.splitlines()
+    for line in PAGE.partition("\n## ")[0].splitlines()
     if line.startswith("| `")
     for cells in [dict(zip(COLUMNS, (cell.strip() for cell in line.split("|")[1:-1]), strict=True))]
 }
