@@ -21,8 +21,8 @@ from samsod.engine.random_state import current_state, set_random_state
 from samsod.modeling.backbone import Beside, Encoder, Size
 from samsod.modeling.parameter_groups import Cut
 from samsod.modeling.samsod import Prediction, SaliencyModel
-from samsod.surgery.rows import Add, by_autograd, gradients_of
-from samsod.surgery.shared_passes import by_cuts
+from samsod.surgery.rows import Add, gradients_of
+from samsod.surgery.shared_passes import Gradients, by_cuts, down_to
 from samsod.utils.errors import UserError
 from samsod.utils.precision import autocast
 
@@ -97,30 +97,23 @@ class BlockPasses(Passes):
     ) -> None:
         """Hands on the gradients of losses of the last prediction; see `samsod.surgery.rows.Differentiate`."""
         maps = [made for run in self._runs for made in run.maps.values() if made.requires_grad]
-        by_map: dict[Tensor, Cotangents] = {made: {} for made in maps}
-
-        def add_all_but_maps(name: str, gradients: Mapping[Tensor, Tensor]) -> None:
-            for made in maps:
-                if made in gradients:
-                    by_map[made][name] = gradients[made]
-            add(name, {value: gradient for value, gradient in gradients.items() if value not in by_map})
-
-        by_autograd(losses, {name: [*wanted[name], *maps] for name in losses}, add_all_but_maps, keep)
+        at_maps = down_to(maps, losses, wanted, add, keep)
         before = current_state(self.device)
         for run in self._runs:
-            self.through_encoder(run if not keep else run.copy(), by_map, wanted, add)
+            self.through_encoder(run if not keep else run.copy(), at_maps, wanted, add)
         set_random_state(before, self.device)
         if not keep:
             self._runs = []
 
     def through_encoder(
-        self, run: EncoderRun, by_map: Mapping[Tensor, Cotangents], wanted: Mapping[str, Iterable[Tensor]], add: Add
+        self, run: EncoderRun, at_maps: Mapping[str, Gradients], wanted: Mapping[str, Iterable[Tensor]], add: Add
     ) -> None:
         """Takes the cotangents of an encoder's maps backwards, to the parameters that made them; the run is used up."""
         cotangents: Cotangents = {}
         while run.inputs:
             index, tokens = len(run.inputs) - 1, run.inputs.pop()
-            of_map = by_map.get(run.maps[index], {}) if index in run.maps else {}
+            ends = [run.maps[index]] if index in run.maps else []
+            of_map = {name: found[end] for end in ends for name, found in at_maps.items() if end in found}
             if not cotangents and not of_map:
                 continue
             set_random_state(run.states[index], self.device)

@@ -38,13 +38,27 @@ def by_cuts(
         return
     tensors = [tensor for cut in cuts for tensor in cut.tensors if tensor.requires_grad]
     before = {parameter for cut in cuts for parameter in cut.parameters}
-    at_cuts: dict[str, Gradients] = {}
-    for name, loss in losses.items():
-        after = [parameter for parameter in wanted[name] if parameter not in before]
-        gradients = gradients_of([loss], [*after, *tensors], retain_graph=True)
-        at_cuts[name] = {tensor: gradients.pop(tensor) for tensor in tensors if tensor in gradients}
-        add(name, gradients)
-    through_cuts(cuts, at_cuts, wanted, add, keep)
+    after = {name: [parameter for parameter in wanted[name] if parameter not in before] for name in losses}
+    through_cuts(cuts, down_to(tensors, losses, after, add, keep=True), wanted, add, keep)
+
+
+def down_to(
+    tensors: Sequence[Tensor],
+    losses: Mapping[str, Tensor],
+    wanted: Mapping[str, Iterable[Tensor]],
+    add: Add,
+    keep: bool = False,
+) -> dict[str, Gradients]:
+    """One backward pass for each loss, which ends at some tensors: by loss the gradients of those it reaches."""
+    at: dict[str, Gradients] = {}
+
+    def add_the_rest(name: str, gradients: Mapping[Tensor, Tensor]) -> None:
+        rest = dict(gradients)
+        at[name] = {tensor: rest.pop(tensor) for tensor in tensors if tensor in rest}
+        add(name, rest)
+
+    by_autograd(losses, {name: [*wanted[name], *tensors] for name in losses}, add_the_rest, keep)
+    return at
 
 
 def through_cuts(
