@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from samsod.evaluation.maps.paired import Difference, paired_differences
 from samsod.evaluation.maps.results import open_cache
 from samsod.evaluation.maps.scoring import MapSet, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
-from samsod.evaluation.tables.text import is_better_when_smaller, text_table
+from samsod.evaluation.tables.text import csv_text, is_better_when_smaller, markdown_table, text_table
 from samsod.experiments.plan import Run
 from samsod.experiments.table import CompareConfig, TableConfig
 from samsod.utils.errors import UserError
@@ -111,16 +109,9 @@ def write_differences(differences: Sequence[RowDifference], folder: Path) -> Non
         return
     records = [_record(one) for one in differences]
     write_text(folder / f"{NAME}.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    write_text(folder / f"{NAME}.csv", buffer.getvalue())
-    heading, *lines = _lines(differences, digits=4)
-    rule = ["---"] * 3 + ["---:"] * (len(heading) - 3)
-    cells = (cell.replace("|", "\\|") for line in (heading, rule, *lines) for cell in line)
-    rows = zip(*[cells] * len(heading), strict=True)
-    write_text(folder / f"{NAME}.md", "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
+    write_text(folder / f"{NAME}.csv", csv_text([records[0], *(record.values() for record in records)]))
+    heading, *lines = ([cell.replace("|", "\\|") for cell in line] for line in _lines(differences, digits=4))
+    write_text(folder / f"{NAME}.md", markdown_table(heading, lines, left=3) + "\n")
 
 
 def _maps(run: Run, known: dict[str, list[PairSet]]) -> list[MapSet]:

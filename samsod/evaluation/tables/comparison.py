@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from samsod.evaluation.tables.text import METRICS, csv_text, is_better_when_smaller, text_table, with_arrow
+from samsod.evaluation.tables.text import (
+    METRICS,
+    csv_text,
+    is_better_when_smaller,
+    markdown_table,
+    text_table,
+    with_arrow,
+)
 
 COSTS = {"params_M": "params (M)", "flops_G": "FLOPs (G)", "fps": "FPS", "memory_GiB": "memory (GiB)"}
 COSTS |= {"step_ms": "step (ms)"}
@@ -89,8 +96,7 @@ class Comparison:
         for cost in self._costs():
             heading.append(_escaped_markdown(COSTS.get(cost, cost)))
             columns.append(self._cost_column(cost, _as_markdown))
-        lines = [heading, ["---", *["---:"] * len(columns)], *zip(names, *columns, strict=True)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return markdown_table(heading, zip(names, *columns, strict=True))
 
     def latex(self, colours: bool = False) -> str:
         r"""A `tabular`, data sets over their metrics.

@@ -68,6 +68,12 @@ def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int 
     return tabulate(rows, heading, disable_numparse=True, preserve_whitespace=True, colalign=aligned)
 
 
+def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A GitHub table of cells that are escaped already, aligned as those of `text_table`."""
+    rule = ["---"] * left + ["---:"] * (len(heading) - left)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *rows))
+
+
 def csv_text(lines: Iterable[Iterable[Any]]) -> str:
     """A table as CSV, the heading first; numbers have all their digits."""
     buffer = io.StringIO()
