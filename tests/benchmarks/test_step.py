@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,17 @@ from torch import distributed as dist
 
 from samsod.benchmarks.counts import counted
 from samsod.benchmarks.scaling import row_bytes
-from samsod.benchmarks.step import BLOCKS, ENCODER, OTHER, SURGERY, WAIT, backward_of, random_batch, synthetic_trainer
+from samsod.benchmarks.step import (
+    BLOCKS,
+    ENCODER,
+    OTHER,
+    SURGERY,
+    WAIT,
+    SteppedTrainer,
+    backward_of,
+    random_batch,
+    synthetic_trainer,
+)
 from samsod.benchmarks.surgery import surgery_works
 from samsod.benchmarks.timing import seconds_of
 from samsod.config import Config, LossConfig, RuleConfig
@@ -71,12 +82,11 @@ def test_a_slow_part_is_found(config: Config, monkeypatch: pytest.MonkeyPatch) -
     }
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
-    """Of a frozen encoder those of the decoder, and then two through the adapters."""
-    config.model.freeze_encoder = frozen
-    stepped = synthetic_trainer(config, CPU)
-    now, passes = [0.0], iter([1.0, 10.0, 100.0, 1000.0, 2000.0][: 5 if frozen else 3])
+def parts_of_passes(
+    stepped: SteppedTrainer, passes: Iterator[float], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, float]:
+    """The parts of a step in which nothing takes time but the backward passes, the seconds given."""
+    now = [0.0]
     monkeypatch.setattr("samsod.benchmarks.timing.time.perf_counter", lambda: now[0])
     grad: Any = torch.autograd.grad
 
@@ -86,7 +96,16 @@ def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.Monk
         return gradients
 
     monkeypatch.setattr(torch.autograd, "grad", slow)
-    parts = stepped.timed_step()
+    return stepped.timed_step()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_backward_passes_are_told_apart(config: Config, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
+    """Of a frozen encoder those of the decoder, and then two through the adapters."""
+    config.model.freeze_encoder = frozen
+    stepped = synthetic_trainer(config, CPU)
+    passes = iter([1.0, 10.0, 100.0, 1000.0, 2000.0][: 5 if frozen else 3])
+    parts = parts_of_passes(stepped, passes, monkeypatch)
     assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
     assert next(passes, None) is None and parts.get(ENCODER) == (3000 if frozen else None)
 
@@ -95,17 +114,8 @@ def test_the_pass_through_the_blocks_is_told_apart(config: Config, monkeypatch: 
     """Three passes down to the maps, then two for each block and modality, and the trained embedding's two."""
     config.engine.checkpointing = "block"
     stepped = synthetic_trainer(config, CPU)
-    now, passes = [0.0], iter([1.0, 10.0, 100.0, *[1000.0] * 2 * (2 * 6 + 2)])
-    monkeypatch.setattr("samsod.benchmarks.timing.time.perf_counter", lambda: now[0])
-    grad: Any = torch.autograd.grad
-
-    def slow(*args: object, **kwargs: object) -> object:
-        gradients = grad(*args, **kwargs)
-        now[0] += next(passes)
-        return gradients
-
-    monkeypatch.setattr(torch.autograd, "grad", slow)
-    parts = stepped.timed_step()
+    passes = iter([1.0, 10.0, 100.0, *[1000.0] * 2 * (2 * 6 + 2)])
+    parts = parts_of_passes(stepped, passes, monkeypatch)
     assert [parts[backward_of(name)] for name in ("fusion", "rgb", "thermal")] == [1, 10, 100]
     assert parts[BLOCKS] == 28_000 and next(passes, None) is None
     assert "through_encoder" not in vars(stepped.trainer.passes)
