@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,6 +44,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         together = item.path.parent if item.path.parent.name == "sam2" else item.path
         item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test and its fixtures draw must not depend on the tests that ran before it in its process."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Once more: whether a module's fixture was set up for this test or for one before it."""
+    _seed()
+
+
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
