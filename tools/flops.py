@@ -14,9 +14,11 @@ def main() -> None:
     from samsod.benchmarks.cost import Unfilled, cost, cost_table, weightless
     from samsod.engine.launch import launch
     from samsod.modeling.samsod import build_model
+    from samsod.utils.machine import give_freed_memory_back
 
     config.model = config.model.with_base("")  # the figures do not depend on them
     with launch(config):
+        give_freed_memory_back()
         with Unfilled():
             model = build_model(config.model)
         figures = cost(weightless(model), config.model.image_size)
