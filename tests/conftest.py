@@ -23,6 +23,7 @@ from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.pictures import write_png
 from samsod.engine.checkpoint import save_checkpoint
 from samsod.modeling.samsod import Samsod
+from samsod.utils.machine import give_freed_memory_back
 from tests.places import ROOT
 
 # Two threads wait for each other ten times as long as they work, once others run beside.
@@ -35,15 +36,8 @@ Save = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders the tests, and says which stay in one process when there are several.
-
-    Real commands come first: they take longest, and no process is to be left alone with them at the end. A process
-    takes a file at a time, and those with SAM2's large models one after the other.
-    """
+    """Real commands come first: they take longest, and no process is to be left alone with them at the end."""
     items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "tools"))
-    for item in items:
-        together = item.path.parent if item.path.parent.name == "sam2" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(ROOT))))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,7 +60,8 @@ def _seed() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_given_back() -> Iterator[None]:
-    """After every file of tests: glibc keeps freed memory until it is asked."""
+    """In and after every file of tests: glibc keeps freed memory until it is asked, and some tests ask it to."""
+    give_freed_memory_back()
     yield
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

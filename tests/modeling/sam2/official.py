@@ -21,8 +21,8 @@ def make_official(size: str, generation: str = "sam2.1", device: str = "cpu") ->
     return build_sam2(name, None, device=device, apply_postprocessing=False, hydra_overrides_extra=size_of_images)
 
 
-official = functools.lru_cache(2)(make_official)
-"""Of `make_official` the last two, for tests that only read them."""
+official = functools.lru_cache(1)(make_official)
+"""Of `make_official` the last one, for tests that only read it."""
 
 
 @functools.cache
