@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,19 @@ from samsod.benchmarks import by_part
 from samsod.benchmarks.gpu_check import ranks as ranks_check
 from samsod.benchmarks.gpu_check import run as run_check
 from samsod.benchmarks.gpu_check.finding import Finding, Subject, compared
-from samsod.benchmarks.gpu_check.numbers import compiled, precisions, scores
+from samsod.benchmarks.gpu_check.numbers import by_block, compiled, precisions, scores
 from samsod.benchmarks.gpu_check.ranks import ranks
 from samsod.benchmarks.gpu_check.run import small_config
 from samsod.benchmarks.gpu_check.runs import resumed
 from samsod.benchmarks.gpu_check.waits import host_reads
 from samsod.config import RuleConfig
 from samsod.engine.compiling import compile_fault
+from samsod.engine.passes import BlockPasses, EncoderRun
 from samsod.engine.saving import Saver
 from samsod.engine.status import Status
 from samsod.modeling.samsod import Samsod
 from samsod.surgery.hook import GradientHook
+from samsod.surgery.shared_passes import Gradients
 from samsod.utils.errors import Failure
 from tests.places import ROOT
 
@@ -56,14 +58,14 @@ def test_the_whole_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     page = json.loads((output / "gpu_check.json").read_text())
     assert page["finished"] and {check["result"] for check in page["checks"]} == {"passed"}, page["checks"]
     checks = [check["check"] for check in page["checks"]]
-    assert sum("2 ranks (gloo)" in check for check in checks) == 2 and len(checks) == len(set(checks)) == 18
+    assert sum("2 ranks (gloo)" in check for check in checks) == 2 and len(checks) == len(set(checks)) == 20
     assert page["machine"]["torch"] == torch.__version__ and page["machine"]["Python"]
     (figures,) = page["benchmark"].values()
     assert figures["step"]["plain_to_ours"]["runs"] == 1 and [row["batch"] for row in figures["batches"]] == [1, 2]
     text = (output / "gpu_check.md").read_text()
-    assert "Checks: 18 passed." in text and "| torch | " in text and "backward of fusion (ms)" in text
+    assert "Checks: 20 passed." in text and "| torch | " in text and "backward of fusion (ms)" in text
     assert sorted(path.name for path in output.iterdir()) == ["gpu_check.json", "gpu_check.md"]
-    assert "18 passed; see" in capsys.readouterr().out
+    assert "20 passed; see" in capsys.readouterr().out
 
 
 def fails(subject: Subject) -> Iterator[Finding]:
@@ -128,6 +130,19 @@ def test_compiled_code_that_computes_otherwise_is_found(subject: Subject, monkey
     factor = 1.001
     found = results(compiled(subject))
     assert found["logits, fp32 compiled beside uncompiled, every channel kept"] == "failed" and len(found) == 4
+
+
+def test_blocks_run_again_otherwise_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(results(by_block(subject)).values()) == ["passed"] * 2
+    through_encoder = BlockPasses.through_encoder
+
+    def otherwise(self: BlockPasses, run: EncoderRun, at_maps: Mapping[str, Gradients], *rest: Any) -> None:
+        more = {name: {made: value * 1.001 for made, value in found.items()} for name, found in at_maps.items()}
+        through_encoder(self, run, more, *rest)
+
+    monkeypatch.setattr(BlockPasses, "through_encoder", otherwise)
+    label = "merged gradients, fp32 block by block beside one graph"
+    assert results(by_block(subject)) == {f"{label}, every channel kept": "failed", label: "passed"}
 
 
 def test_other_scores_are_found(subject: Subject) -> None:

@@ -28,6 +28,7 @@ FP32, JUMPS, SCORES = 1e-4, 2e-2, 1e-3
 SHORTENED = {"bf16": (0.05, 0.3), "fp16": (0.01, 0.1)}
 """By precision, the limits of logits and of merged gradients."""
 SCENES, SIDE = 4, 160
+LOGITS, GRADIENTS = "logits", "merged gradients"
 Tensors = Mapping[str, Tensor]
 
 
@@ -55,15 +56,25 @@ def compiled(subject: Subject) -> Iterator[Finding]:
     if fault := compile_fault(subject.device):
         yield Finding(f"logits and merged gradients, {label}", "skipped", f"torch.compile fails here: {fault}")
         return
+    yield from _with_other_settings(subject, label, compile="encode+decode")
+
+
+def by_block(subject: Subject) -> Iterator[Finding]:
+    """Merged gradients of one step block by block beside those of one graph, in fp32."""
+    found = _with_other_settings(subject, "fp32 block by block beside one graph", checkpointing="block")
+    yield from (finding for finding in found if finding.check.startswith(GRADIENTS))  # predicting knows no blocks
+
+
+def _with_other_settings(subject: Subject, label: str, **engine: str) -> Iterator[Finding]:
+    """Logits and merged gradients of one step with other settings of the engine beside those without, in fp32."""
     with full_float32():
         for config, more, limit in (
             (smoothed(subject.config), ", every channel kept", FP32),
             (subject.config, "", JUMPS),
         ):
-            plain = replace(subject, config=config)
-            engine = replace(config.engine, compile="encode+decode")
-            found = _logits_and_gradients(replace(subject, config=replace(config, engine=engine)), "fp32")
-            yield from _compare(f"{label}{more}", found, _logits_and_gradients(plain, "fp32"), (FP32, limit))
+            other = replace(config, engine=replace(config.engine, **engine))  # type: ignore[arg-type]
+            found, expected = (_logits_and_gradients(replace(subject, config=c), "fp32") for c in (other, config))
+            yield from _compare(f"{label}{more}", found, expected, (FP32, limit))
 
 
 def _plain(config: Config) -> tuple[Tensors, Tensors]:
@@ -79,7 +90,7 @@ def _plain(config: Config) -> tuple[Tensors, Tensors]:
 def _compare(
     label: str, found: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensors], limits: tuple[float, float]
 ) -> Iterator[Finding]:
-    for what, mine, theirs, limit in zip(("logits", "merged gradients"), found, expected, limits, strict=True):
+    for what, mine, theirs, limit in zip((LOGITS, GRADIENTS), found, expected, limits, strict=True):
         differences = (apart(mine[name], values) for name, values in theirs.items())
         yield compared(f"{what}, {label}", limit, differences)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from samsod.benchmarks.gpu_check.finding import Finding, Subject
-from samsod.benchmarks.gpu_check.numbers import compiled, precisions, scores
+from samsod.benchmarks.gpu_check.numbers import by_block, compiled, precisions, scores
 from samsod.benchmarks.gpu_check.page import machine, write_page
 from samsod.benchmarks.gpu_check.ranks import ranks
 from samsod.benchmarks.gpu_check.runs import resumed
@@ -24,7 +24,7 @@ from samsod.engine.launch import launch
 from samsod.utils.files import temporary_folder
 
 Check = Callable[[Subject], Iterator[Finding]]
-CHECKS: tuple[Check, ...] = (precisions, compiled, scores, host_reads, resumed, ranks)
+CHECKS: tuple[Check, ...] = (precisions, by_block, compiled, scores, host_reads, resumed, ranks)
 BATCHES = (1, 4, 8)
 
 
