@@ -1,9 +1,8 @@
 """Draws maps of methods side by side: `python tools/plot_grid.py --data NAME=DIR --pred NAME=DIR --worst 5 ...`."""
 
 from argparse import Namespace
-from pathlib import Path
 
-from samsod.config.command_line import OneLineParser
+from samsod.config.command_line import OneLineParser, add_shared
 from samsod.utils.errors import UserError, run_main
 
 
@@ -49,21 +48,18 @@ def parse_arguments() -> Namespace:
     parser = OneLineParser(
         description="Draws all images, the truth and the maps of any methods (the paper's Fig. 7-10), scores below."
     )
-    add = parser.add_argument
+    add_shared(parser, "--pred", "picture", "--metric", "--theme")
+    add = parser.add
     add("--data", nargs="+", action="extend", metavar="NAME=DIR", help="a data set's folder, with RGB, T and GT in it")
     add("--config", metavar="FILE", help="or a run's config: its data.test")
     add("--modalities", nargs="+", metavar="NAME", help="images to draw; default: the config's, or a model's")
-    add("--pred", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a method's saliency maps")
-    add("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--images", nargs="+", metavar="STEM", help="these images (SET/STEM where sets share a stem)")
     for rule, where in (("worst", "where the method is worst"), ("best", "best"), ("spread", "from worst to best")):
         which.add_argument(f"--{rule}", type=int, metavar="N", help=f"N images {where}")
     add("--rank-by", metavar="NAME", help="the method that decides which these are; default: the first")
-    add("--metric", default="S", help="and its score (S, maxF, MAE, ...)")
     add("--scores", nargs="*", default=["S", "MAE"], metavar="METRIC", help="what stands below a map; default: S MAE")
     add("--width", type=float, default=7.16, metavar="INCHES", help="of the picture; default: a page, 7.16")
-    add("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
     args = parser.parse_args()
     if bool(args.data) == bool(args.config):
         parser.error("expected either --data NAME=DIR ... or --config FILE")

@@ -1,8 +1,6 @@
 """Draws what cameras out of register cost: `python tools/plot_shift.py --config C --checkpoint K --output FILE`."""
 
-from pathlib import Path
-
-from samsod.config.command_line import config_parser, naturals, parse_config
+from samsod.config.command_line import add_shared, config_parser, naturals, parse_config
 from samsod.utils.errors import run_main
 
 
@@ -12,13 +10,9 @@ def main() -> None:
         "Scores a checkpoint on data.test with the images of all modalities but the reference moved by so many pixels, "
         "to the right, left, down and up in turn; prints the means of the four and draws them."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
-    parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
-    parser.add_argument(
-        "--pixels", type=naturals, default=[0, 2, 4, 8, 12, 16], metavar="N,N", help="how far (0,2,4,8,12,16)"
-    )
-    parser.add_argument("--metric", default="S", help="score to draw (S, maxF, MAE, ...)")
-    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    add_shared(parser, "--checkpoint", "picture", "--metric", "--theme")
+    distances = [0, 2, 4, 8, 12, 16]
+    parser.add("--pixels", type=naturals, default=distances, metavar="N,N", help="how far (0,2,4,8,12,16)")
     config, args = parse_config(parser)
     from samsod.data.selection import scored_sets
     from samsod.drawing.runs import draw_panels, shift_panels
