@@ -17,7 +17,7 @@ def main() -> None:
     parser.add("--lowest", type=float, metavar="X", help="where the axes start; default: chosen per data set")
     args = parser.parse_args()
     from samsod.drawing.style import THEMES, check_picture
-    from samsod.drawing.threshold_curves import draw_threshold_curves, threshold_curves
+    from samsod.drawing.threshold_curves import METRICS, draw_threshold_curves, threshold_curves
     from samsod.evaluation.maps.results import name_folders, open_cache
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.utils.errors import UserError
@@ -26,7 +26,7 @@ def main() -> None:
         raise UserError(f"--lowest: expected a number from 0 to below 1, found {args.lowest:g}")
     check_picture(args.output)
     map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
-    scores = score_maps(map_sets, cache=open_cache(None), weighted_f=False)
+    scores = score_maps(map_sets, cache=open_cache(None), metrics=METRICS)
     draw_threshold_curves(threshold_curves(scores), args.output, THEMES[args.theme], args.figure, args.lowest)
     print(f"drawn: {args.output}")
 

@@ -18,6 +18,7 @@ def main() -> None:
     from samsod.drawing.style import COLUMN, THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders, open_cache
     from samsod.evaluation.maps.selected import find_method_maps
+    from samsod.evaluation.metrics.choice import metrics_of
     from samsod.evaluation.tables.text import check_metrics
 
     if not COLUMN <= args.width <= 100:
@@ -38,7 +39,7 @@ def main() -> None:
     else:
         rule = next(rule for rule in RULES if getattr(args, rule) is not None)
         places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
-    samples = read_samples(sets, places, maps, "wF" in args.scores)
+    samples = read_samples(sets, places, maps, metrics_of(args.scores))
     draw_mosaics(grid_mosaics(samples, args.scores, args.width, data), args.output, THEMES[args.theme], args.width)
     print(f"drawn: {args.output}")
 

@@ -17,7 +17,7 @@ from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, score_maps, score_pair
 from samsod.evaluation.maps.selected import map_sets
-from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.metrics.choice import QUICK, ImageScores, metrics_of
 from samsod.evaluation.tables.text import best, check_metrics
 from samsod.utils.errors import UserError, nearest
 
@@ -58,7 +58,7 @@ def choose_images(
     check_metrics([metric])
     if count < 1:
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
-    scores = score_maps(map_sets(method, maps[method], sets), cache=cache, weighted_f=metric == "wF")[method]
+    scores = score_maps(map_sets(method, maps[method], sets), cache=cache, metrics=metrics_of([metric]))[method]
     return ranked_images(scores, metric, rule, count)
 
 
@@ -66,9 +66,9 @@ def read_samples(
     sets: Sequence[PairSet],
     places: Sequence[Place],
     maps: Mapping[str, Mapping[str, Mapping[str, Path]]],
-    weighted_f: bool = False,
+    metrics: Sequence[str] = QUICK,
 ) -> list[Sample]:
-    """The chosen images with all methods' maps and scores.
+    """The chosen images with all methods' maps and their scores by some metrics.
 
     Raises:
         UserError: A map is missing or cannot be scored; one line each.
@@ -82,7 +82,7 @@ def read_samples(
                 faults.append(f"{method}: no map for {pair.stem} of {dataset}")
                 continue
             files[method] = path
-            scores[method] = score_pair(MapPair(pair.stem, path, pair.ground_truth), weighted_f)
+            scores[method] = score_pair(MapPair(pair.stem, path, pair.ground_truth), metrics)
         samples.append(Sample(dataset, pair, files, scores))
     if faults:
         raise UserError(*faults)

@@ -23,11 +23,13 @@ from samsod.drawing.grid import Sample, input_pictures, read_samples, score_text
 from samsod.drawing.run_files import RunFiles
 from samsod.drawing.runs import Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
+from samsod.drawing.threshold_curves import METRICS as CURVES
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.metrics.choice import metrics_of
 from samsod.evaluation.tables.text import METRICS, best, with_arrow
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
@@ -146,14 +148,14 @@ def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[htm
         return [html.note("Not tested yet.")]
     sets = [find_set(item, run.config.data.root, run.config.tested_modalities()) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
-    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
+    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, metrics=("S", *CURVES))
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
     parts = [*_disagreements(run, scores), html.box("figures", figures)]
     grids = []
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
-        samples = read_samples(sets, places, maps)
+        samples = read_samples(sets, places, maps, metrics_of(SCORES))
         grids.append(_grid(title, samples, several=len(sets) > 1, data=run.config.data))
     return [*parts, html.box("grids", grids)]
 
@@ -163,7 +165,7 @@ def _disagreements(run: RunFiles, scores: Scores) -> list[html.Markup]:
     notes = []
     for dataset, by_stem in scores[FINAL].items():
         written = run.results[FINAL].get(dataset, {}).get("S")
-        found = float(np.mean([image.s for image in by_stem.values()]))
+        found = float(np.mean([image["S"] for image in by_stem.values()]))
         if written is None or abs(found - written) > TOLERANCE:
             notes.append(html.note(f"The maps of {dataset} are not those results.json was computed from."))
     return notes

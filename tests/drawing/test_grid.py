@@ -14,6 +14,7 @@ from samsod.drawing.grid import choose_images, grid_mosaics, read_samples, score
 from samsod.drawing.mosaic import Mosaic, Tile, draw_mosaics
 from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE
 from samsod.evaluation.maps.selected import find_method_maps
+from samsod.evaluation.metrics.choice import columns_of
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError
 from tests.conftest import RGBT
@@ -44,7 +45,7 @@ def test_chosen_images_follow_the_scores(sets: list[PairSet], predictions: dict[
     mae = {}
     for pair in sets[0].pairs:
         grey = read_rgb(maps["fading"]["pairs"][pair.stem])[..., 0]
-        mae[pair.stem] = score_image(grey, read_truth(pair.ground_truth), False).mae
+        mae[pair.stem] = float(score_image(grey, read_truth(pair.ground_truth))["MAE"][0])
     expected = sorted(mae, key=lambda stem: -mae[stem])
     assert [stem for _, stem in choose_images(sets, maps, "worst", 3, "MAE")] == expected[:3]
     assert choose_images(sets, maps, "best", 1, "MAE", "fading") == [("pairs", expected[-1])]
@@ -74,11 +75,11 @@ def test_faults_are_named(sets: list[PairSet], predictions: dict[str, Path]) -> 
 
 def test_scores_stand_below_the_maps_and_the_best_in_bold(sets: list[PairSet], predictions: dict[str, Path]) -> None:
     (sample,) = read_samples(sets, [("pairs", "009")], find_method_maps(predictions, sets))
-    fading = sample.scores["fading"]
+    fading = {name: float(value) for name, value in columns_of(sample.scores["fading"]).items()}
     assert score_texts(sample, "exact", ("S", "MAE")) == [("S 1.000", True), ("M .000", True)]
     assert score_texts(sample, "fading", ("S", "maxF")) == [
-        (f"S {fading.s:.3f}".replace("0.", "."), False),
-        (f"maxF {fading.f.max():.3f}".replace("0.", "."), False),
+        (f"S {fading['S']:.3f}".replace("0.", "."), False),
+        (f"maxF {fading['maxF']:.3f}".replace("0.", "."), False),
     ]
 
 

@@ -13,6 +13,7 @@ from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.paired import Difference, paired_csv
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
+from samsod.evaluation.metrics.choice import columns_of
 from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
@@ -89,9 +90,7 @@ def _by_set(scores: Scores) -> Results:
     results: Results = {}
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
-            metrics = SaliencyMetrics()
-            metrics.extend(images.values())
-            results.setdefault(method, {})[dataset] = metrics.result()
+            results.setdefault(method, {})[dataset] = SaliencyMetrics(images=images.values()).result()
     return results
 
 
@@ -136,11 +135,9 @@ def per_image_csv(scores: Scores) -> str:
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
             for stem, image in images.items():
-                alone = SaliencyMetrics()
-                alone.extend([image])
-                columns = {name: value for name, value in alone.result().items() if name != "images"}
+                columns = columns_of(image)
                 lines = lines or [["method", "set", "image", *columns]]
-                lines.append([method, dataset, stem, *columns.values()])
+                lines.append([method, dataset, stem, *map(float, columns.values())])
     return csv_text(lines)
 
 

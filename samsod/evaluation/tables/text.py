@@ -9,10 +9,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from samsod.evaluation.metrics.choice import STANDARD, smaller_columns
+from samsod.evaluation.metrics.choice import column_names, smaller_columns
 from samsod.utils.errors import UserError, nearest
 
-METRICS = STANDARD
+METRICS = column_names()
 """Columns of every results table, in order; all but MAE are better when larger."""
 
 
