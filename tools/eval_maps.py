@@ -25,6 +25,7 @@ def main() -> None:
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
     from samsod.evaluation.tables.reported import named_rows
+    from samsod.utils.files import locked
 
     metrics = [name for name in chosen_metrics(args.metrics, "--metrics") if not (args.no_weighted_f and name == "wF")]
     columns = chosen_columns(args.columns, metrics) if args.columns else None
@@ -36,7 +37,7 @@ def main() -> None:
     map_sets = find_maps(methods, truths, maps.name_folders("--images", args.images))
     groups, frames = find_groups(args.group, map_sets), find_videos(map_sets, args.video)
     outputs.check()
-    with maps.holding(args.output) if args.output else nullcontext():
+    with locked(args.output) if args.output else nullcontext():
         cache = None if args.no_cache else maps.open_cache(args.cache)
         scores = score_maps(map_sets, args.threads, cache, metrics)
         videos = video_scores(scores, frames)

@@ -68,7 +68,7 @@ def test_mistakes_are_one_line(tmp_path: Path, tool: Tool, monkeypatch: pytest.M
     fault(tool("eval_maps", *ALONE, "--metrics", "CCM"), "--images DIR")
     fault(tool("eval_maps", *ALONE, "--paired", "edges", "x"), "no method is called 'x'")
     fault(tool("eval_maps", *ALONE, "--paired", "edges", "edges", "--json"), "--output DIR")
-    fault(tool("eval_maps", *ALONE, "--per-image", tmp_path), "is a folder; expected the name of a file")
+    fault(tool("eval_maps", *ALONE, "--per-image", tmp_path), "is a folder, expected a file")
     fault(tool("eval_maps", *ALONE, "--group", "x"), "expected NAME=LIST")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     fault(tool("eval_maps", *ALONE, "--xlsx", tmp_path / "t.xlsx"), "needs openpyxl: pip install 'samsod[xlsx]'")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from samsod.evaluation.tables.reported import beside_reported
 from samsod.evaluation.tables.text import csv_text
 from samsod.evaluation.tables.workbook import check_workbook, write_workbook
 from samsod.utils.errors import UserError, shown
-from samsod.utils.files import cache_folder, check_file_writable, locked, write_text
+from samsod.utils.files import cache_folder, check_file_writable, write_text
 
 KINDS = ("json", "csv", "md", "tex")
 """The endings of the files that results are written to."""
@@ -102,19 +101,6 @@ def compare(
     return Comparison(beside_reported(measured, reported), columns, digits)
 
 
-@contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Holds the folder that `write_results` will write to while the block runs; see `locked`.
-
-    Raises:
-        UserError: Another process holds it, or a file there cannot be written.
-    """
-    for kind in KINDS:
-        check_file_writable(folder / f"results.{kind}")
-    with locked(folder):
-        yield
-
-
 def write_results(folder: Path, results: Results, table: Comparison, colours: bool = False) -> None:
     """Writes the results as results.json, their table as .csv (all digits), .md and .tex, each whole or not at all.
 
@@ -164,9 +150,11 @@ class Outputs:
         """
         if self.workbook:
             check_workbook(self.workbook)
-        for path in (self.per_image, self.folder and self.folder / PAIRED):
-            if path:
-                check_file_writable(path)
+        paths = [self.per_image] if self.per_image else []
+        if self.folder:
+            paths += [self.folder / PAIRED, *(self.folder / f"results.{kind}" for kind in KINDS)]
+        for path in paths:
+            check_file_writable(path)
 
     def write(
         self,
