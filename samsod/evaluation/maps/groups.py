@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samsod.data.sources.folders import ENDINGS, some_of
-from samsod.data.sources.pairing import lines_of, video_of
+from samsod.data.sources.folders import some_of
+from samsod.data.sources.pairing import as_stem, lines_of, video_of
 from samsod.evaluation.maps.scoring import MapSet, Scores
 from samsod.evaluation.metrics.saliency import ImageScores, mean_scores
 from samsod.utils.errors import UserError, collected, nearest, shown
@@ -63,19 +62,13 @@ def _group(text: str, known: Mapping[str, set[str]]) -> Group:
         near = nearest(dataset, known)
         said = f"{dataset!r} is no data set{near}" if dataset else "say which data set's: SET:NAME=LIST"
         raise UserError(f"--group {text}: {said}; there are {', '.join(known)}")
-    stems = _read_list(Path(place))
+    names = [line for line in lines_of(Path(place)) if not line.startswith("#")]
+    if not names:
+        raise UserError(f"{place}: lists no name")
+    stems = list(dict.fromkeys(as_stem(name, known[dataset]) for name in names))
     if unknown := [stem for stem in stems if stem not in known[dataset]]:
         raise UserError(f"{place}: {len(unknown)} of {len(stems)} names are no image of {dataset}: {some_of(unknown)}")
     return Group(dataset, shown(name), tuple(stems))
-
-
-def _read_list(path: Path) -> list[str]:
-    """The stems of a list, each once."""
-    names = [line for line in lines_of(path) if not line.startswith("#")]
-    if not names:
-        raise UserError(f"{path}: lists no name")
-    split = map(os.path.splitext, names)
-    return list(dict.fromkeys(stem if end.lower() in ENDINGS else stem + end for stem, end in split))
 
 
 def group_scores(scores: Scores, groups: Sequence[Group]) -> Scores:

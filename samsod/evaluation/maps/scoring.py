@@ -14,7 +14,7 @@ import numpy as np
 
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.sources.family import MASK
-from samsod.data.sources.folders import children, find_subfolder, folder_key, images_in, some_of, subfolders
+from samsod.data.sources.folders import OWN, children, find_subfolder, folder_key, images_in, some_of, subfolders
 from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.score_cache import ScoreCache
@@ -81,7 +81,7 @@ def find_maps(
     images: dict[str, dict[str, Path]] = {}
     for dataset, files in named.items():
         with collected(faults):
-            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", MASK.names)
+            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", (*MASK.names, OWN))
             if photos:
                 images[dataset] = _photos(photos, dataset, masks[dataset])
     sets = []
@@ -227,7 +227,7 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: 
     return find_subfolder(folder, dataset)
 
 
-def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = ()) -> dict[str, Path]:
+def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = (OWN,)) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; expected {expected}")
     return files.by_stem(folder, within)
