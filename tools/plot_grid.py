@@ -33,12 +33,12 @@ def main() -> None:
         named = name_folders("--data", args.data)
         data, modalities = DataConfig(), args.modalities or ModelConfig().modalities
         sets = [find_set(DatasetConfig(root=str(path), name=name), "", modalities) for name, path in named.items()]
-    maps = find_method_maps(name_folders("--pred", args.pred), sets)
+    maps = find_method_maps(name_folders("--pred", args.pred), sets, partial=True)
     if args.images:
         places = [(dataset, pair.stem) for dataset, pair in find_images(sets, args.images)]
     else:
         rule = next(rule for rule in RULES if getattr(args, rule) is not None)
-        places = choose_images(sets, maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
+        places = choose_images(maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
     samples = read_samples(sets, places, maps, metrics_of(args.scores))
     draw_mosaics(grid_mosaics(samples, args.scores, args.width, data), args.output, THEMES[args.theme], args.width)
     print(f"drawn: {args.output}")

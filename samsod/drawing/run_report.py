@@ -28,7 +28,7 @@ from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.metrics.choice import metrics_of
 from samsod.evaluation.tables.text import METRICS, best, with_arrow
 from samsod.modeling.samsod import build_model
@@ -148,7 +148,7 @@ def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[htm
         return [html.note("Not tested yet.")]
     sets = [find_set(item, run.config.data.root, run.config.tested_modalities()) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
-    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, metrics=("S", *CURVES))
+    scores = score_maps(maps, cache=cache, metrics=("S", *CURVES))
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
     parts = [*_disagreements(run, scores), html.box("figures", figures)]
@@ -187,7 +187,7 @@ def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig
     rows = []
     for sample in samples:
         name = sample.pair.stem
-        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL])}
+        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL][0])}
         cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures.items()]
         label = f"{sample.dataset}/{name}" if several else name
         # A line may break between two scores, not within one.

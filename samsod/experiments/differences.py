@@ -14,7 +14,7 @@ from samsod.evaluation.maps.groups import drawn_units, find_videos, video_scores
 from samsod.evaluation.maps.paired import Difference, paired_differences
 from samsod.evaluation.maps.results import open_cache
 from samsod.evaluation.maps.scoring import MapSet, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.metrics.choice import metrics_of
 from samsod.evaluation.tables.text import csv_text, is_better_when_smaller, markdown_table, text_table
 from samsod.experiments.plan import Run
@@ -120,7 +120,7 @@ def _maps(run: Run, known: dict[str, list[PairSet]]) -> list[MapSet]:
     key = f"{run.config.data} {run.config.model.modalities} {run.config.test}"
     if key not in known:
         known[key] = scored_sets(run.config.data.test, run.config, "data.test").sets
-    return map_sets(run.title, find_method_maps({run.title: run.maps}, known[key])[run.title], known[key])
+    return find_method_maps({run.title: run.maps}, known[key])
 
 
 def _tested(maps: Sequence[MapSet]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from samsod.data.selection import scored_sets
 from samsod.evaluation.maps.results import name_folders, open_cache, summarise, write_results
 from samsod.evaluation.maps.scoring import MapSet, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run
@@ -30,8 +30,7 @@ def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
     if not predictions:
         return []
     sets = scored_sets(run.config.data.test, run.config, "data.test").sets
-    found = find_method_maps(name_folders("--pred", predictions), sets)
-    return [map_set for method, maps in found.items() for map_set in map_sets(method, maps, sets)]
+    return find_method_maps(name_folders("--pred", predictions), sets)
 
 
 def other_rows(maps: Sequence[MapSet]) -> list[Row]:

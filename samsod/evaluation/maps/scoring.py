@@ -50,6 +50,8 @@ class MapSet:
     method: str
     dataset: str
     pairs: tuple[MapPair, ...]
+    missing: tuple[str, ...] = ()
+    """Stems of the images that have no map, where some may lack theirs."""
 
 
 def find_maps(
