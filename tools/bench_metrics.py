@@ -22,10 +22,9 @@ def main() -> None:
         parser.error("--pred and --gt go together")
     from samsod.benchmarks.metrics import folder_pairs, generated_pairs, measure
     from samsod.benchmarks.reference import SETUP
-    from samsod.evaluation.metrics.choice import STANDARD, chosen_metrics
-    from samsod.registry import METRICS
+    from samsod.evaluation.metrics.choice import STANDARD, chosen_metrics, metric_names
 
-    named = chosen_metrics(METRICS.names() if args.metrics == ["all"] else args.metrics)
+    named = chosen_metrics(metric_names() if args.metrics == ["all"] else args.metrics)
     further = [name for name in named if name not in STANDARD]
     if args.reference is None:
         print(f"no --reference: only our own are timed; to compare: {SETUP}", file=sys.stderr)

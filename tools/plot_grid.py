@@ -18,13 +18,12 @@ def main() -> None:
     from samsod.drawing.style import COLUMN, THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders, open_cache
     from samsod.evaluation.maps.selected import find_method_maps
-    from samsod.evaluation.metrics.choice import metrics_of
-    from samsod.evaluation.tables.text import check_metrics
+    from samsod.evaluation.metrics.choice import chosen_columns, metrics_of
 
     if not COLUMN <= args.width <= 100:
         raise UserError(f"--width: expected {COLUMN} to 100 inches, found {args.width:g}")
     check_picture(args.output)
-    check_metrics(args.scores)
+    scores = chosen_columns(args.scores)
     if args.config:
         config = load_config(args.config)
         data = config.data
@@ -39,8 +38,8 @@ def main() -> None:
     else:
         rule = next(rule for rule in RULES if getattr(args, rule) is not None)
         places = choose_images(maps, rule, getattr(args, rule), args.metric, args.rank_by, open_cache(None))
-    samples = read_samples(sets, places, maps, metrics_of(args.scores))
-    draw_mosaics(grid_mosaics(samples, args.scores, args.width, data), args.output, THEMES[args.theme], args.width)
+    samples = read_samples(sets, places, maps, metrics_of(scores))
+    draw_mosaics(grid_mosaics(samples, scores, args.width, data), args.output, THEMES[args.theme], args.width)
     print(f"drawn: {args.output}")
 
 

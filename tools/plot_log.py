@@ -24,14 +24,14 @@ def main() -> None:
     from samsod.drawing.runs import draw_panels, run_panels
     from samsod.drawing.style import THEMES, check_picture
     from samsod.evaluation.maps.results import name_folders
-    from samsod.evaluation.tables.text import check_metrics
+    from samsod.evaluation.metrics.choice import chosen_columns
 
-    check_metrics([args.metric])
+    (metric,) = chosen_columns([args.metric])
     runs = name_folders("run", args.runs)
     default = "curves.png" if args.figure == "all" else f"{args.figure}.png"
     path = args.output or next(iter(runs.values())) / default
     check_picture(path)
-    panels = run_panels({name: read_run(folder) for name, folder in runs.items()}, args.figure, args.metric, args.ratio)
+    panels = run_panels({name: read_run(folder) for name, folder in runs.items()}, args.figure, metric, args.ratio)
     draw_panels(panels, path, THEMES[args.theme])
     print(f"drawn: {path}")
 

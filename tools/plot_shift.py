@@ -19,25 +19,26 @@ def main() -> None:
     from samsod.drawing.style import THEMES, check_picture
     from samsod.engine.checkpoint import load_checkpoint
     from samsod.engine.launch import launch
+    from samsod.evaluation.metrics.choice import chosen_columns
     from samsod.evaluation.settings import check_settings
     from samsod.evaluation.shifts import shift_scores
-    from samsod.evaluation.tables.text import check_metrics, text_table
+    from samsod.evaluation.tables.text import text_table
     from samsod.utils import distributed
     from samsod.workflows import load_model
 
-    check_metrics([args.metric])
+    (metric,) = chosen_columns([args.metric])
     check_picture(args.output)
     with launch(config) as device:
         content = load_checkpoint(args.checkpoint)
         check_settings(content, config, (), args.checkpoint)
         sets = scored_sets(config.data.test, config, "data.test", config.tested_modalities()).sets
         model = load_model(config, content, args.checkpoint).to(device)
-        scores = shift_scores(model, sets, config, args.pixels, args.metric)
+        scores = shift_scores(model, sets, config, args.pixels, metric)
         if distributed.is_main():
-            heading = ["set", "map", *(f"{args.metric} at {distance}" for distance in args.pixels)]
+            heading = ["set", "map", *(f"{metric} at {distance}" for distance in args.pixels)]
             lines = [(name, kind, values) for name, maps in scores.items() for kind, values in maps.items()]
             print(text_table(heading, [[*names, *(f"{value:.3f}" for value in values)] for *names, values in lines], 2))
-            draw_panels(shift_panels(scores, args.pixels, args.metric), args.output, THEMES[args.theme])
+            draw_panels(shift_panels(scores, args.pixels, metric), args.output, THEMES[args.theme])
             print(f"drawn: {args.output}")
 
 

@@ -58,7 +58,7 @@ def main() -> None:
         print(table.title, *plan_lines(runs, seconds, args.jobs), *left_out, sep="\n", flush=True)
         if args.dry_run:
             return
-        others = other_rows(maps)  # before hours of training, for a map may be damaged
+        others = other_rows(maps, table.metrics)  # before hours of training, for a map may be damaged
         make_runs(runs, Launcher(HERE, args.jobs, args.ranks, gpus), seconds)
         if table.cost:
             measure_costs(runs, HERE)

@@ -17,8 +17,8 @@ from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapSet, score_maps, score_pair
 from samsod.evaluation.maps.selected import check_whole
-from samsod.evaluation.metrics.choice import QUICK, ImageScores, metrics_of
-from samsod.evaluation.tables.text import best, check_metrics
+from samsod.evaluation.metrics.choice import QUICK, ImageScores, chosen_columns, metrics_of
+from samsod.evaluation.tables.text import best
 from samsod.utils.errors import UserError, nearest
 
 NARROWEST = 0.68
@@ -54,7 +54,7 @@ def choose_images(
     method = next(iter(known)) if method is None else method
     if method not in known:
         raise UserError(f"no method is called {method!r}{nearest(method, known)}; known: {', '.join(known)}")
-    check_metrics([metric])
+    (metric,) = chosen_columns([metric])
     if count < 1:
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
     its = [item for item in maps if item.method == method]

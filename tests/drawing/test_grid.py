@@ -51,6 +51,8 @@ def test_chosen_images_follow_the_scores(sets: list[PairSet], predictions: dict[
     assert [stem for _, stem in choose_images(maps, "worst", 3, "MAE")] == expected[:3]
     assert choose_images(maps, "best", 1, "MAE", "fading") == [("pairs", expected[-1])]
     assert len(choose_images(maps, "spread", 5, "wF", "exact")) == 5
+    assert choose_images(maps, "best", 1, "binIoU", "fading") == [("pairs", "000")]  # without noise
+    assert len(choose_images(maps, "best", 2, "ccm")) == 2  # which looks at the reference's image
 
 
 def test_faults_are_named(sets: list[PairSet], predictions: dict[str, Path]) -> None:
@@ -82,6 +84,9 @@ def test_scores_stand_below_the_maps_and_the_best_in_bold(sets: list[PairSet], p
         (f"S {fading['S']:.3f}".replace("0.", "."), False),
         (f"maxF {fading['maxF']:.3f}".replace("0.", "."), False),
     ]
+    (sample,) = read_samples(sets, [("pairs", "009")], find_method_maps(predictions, sets), ["MAE", "IoU", "CCM"])
+    assert score_texts(sample, "exact", ("binIoU", "MAE")) == [("binIoU 1.000", True), ("M .000", True)]
+    assert 0 < columns_of(sample.maps["fading"][1])["CCM"] < columns_of(sample.maps["exact"][1])["CCM"]
 
 
 def test_many_methods_go_into_blocks(sets: list[PairSet], predictions: dict[str, Path]) -> None:

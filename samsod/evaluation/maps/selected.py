@@ -35,7 +35,7 @@ def find_method_maps(predictions: Mapping[str, Path], sets: Sequence[PairSet], p
             by_video = any(video_of(pair.stem) for pair in pair_set.pairs)
             files = images_or_frames(maps_folder(method, folder, pair_set.name, len(sets) == 1, by_video))
             there = [pair for pair in pair_set.pairs if pair.stem in files]
-            pairs = tuple(MapPair(pair.stem, files[pair.stem], pair.ground_truth) for pair in there)
+            pairs = tuple(MapPair(pair.stem, files[pair.stem], pair.ground_truth, pair.reference) for pair in there)
             missing = tuple(pair.stem for pair in pair_set.pairs if pair.stem not in files)
             found.append(MapSet(method, pair_set.name, pairs, missing))
             if not partial:

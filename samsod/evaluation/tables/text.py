@@ -10,17 +10,9 @@ from typing import Any
 from tabulate import tabulate
 
 from samsod.evaluation.metrics.choice import column_names, smaller_columns
-from samsod.utils.errors import UserError, nearest
 
 METRICS = column_names()
 """Columns of every results table, in order; all but MAE are better when larger."""
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Raises UserError for a name that is no column of a results table."""
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"no metric is called {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
 
 
 def is_better_when_smaller(metric: str) -> bool:
