@@ -30,7 +30,7 @@ from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
 from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.metrics.choice import metrics_of
-from samsod.evaluation.tables.text import METRICS, best, with_arrow
+from samsod.evaluation.tables.text import METRICS, results_rows
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
@@ -94,24 +94,9 @@ def _summary(run: RunFiles) -> html.Markup:
 def _results(run: RunFiles) -> list[html.Markup]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
-    names = list(run.results)
-    heading = ["set", "map", "images", *map(with_arrow, METRICS)]
-    rows = []
-    for dataset in run.results[FINAL]:
-        group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
-        for name, scores in group.items():
-            cells = [_score_cell(scores, metric, list(group.values())) for metric in METRICS]
-            rows.append([dataset, name, str(scores.get("images", "-")), *cells])
+    heading, *rows = results_rows(run.results, html.strong)
     caption = f"Scores of the maps in {run.test}; the best map of each set in bold, where several were scored."
-    return [html.table(caption, heading, rows, left=2)]
-
-
-def _score_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
-    if metric not in scores:
-        return "-"
-    values = [round(other[metric], 4) for other in group if metric in other]
-    text = f"{scores[metric]:.4f}"
-    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best(metric, values) else text
+    return [html.table(caption, heading, rows, left=heading.index("images"))]
 
 
 def _training(run: RunFiles) -> list[html.Markup]:
