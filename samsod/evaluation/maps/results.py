@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.paired import Difference, paired_csv
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.choice import columns_of
+from samsod.evaluation.metrics.choice import ImageScores, columns_of
 from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
@@ -78,19 +78,15 @@ def summarise(scores: Scores, *parts: Scores) -> Results:
 
     Parts of them, as if they were data sets, come after the mean and are not in it.
     """
-    results = {method: with_overall(by_set) for method, by_set in _by_set(scores).items()}
+    results = {method: with_overall(_by_set(by_set)) for method, by_set in scores.items()}
     for part in parts:
-        for method, by_set in _by_set(part).items():
-            results[method] |= by_set
+        for method, by_set in part.items():
+            results[method] |= _by_set(by_set)
     return results
 
 
-def _by_set(scores: Scores) -> Results:
-    results: Results = {}
-    for method, by_set in scores.items():
-        for dataset, images in by_set.items():
-            results.setdefault(method, {})[dataset] = SaliencyMetrics(images=images.values()).result()
-    return results
+def _by_set(scores: Mapping[str, Mapping[str, ImageScores]]) -> dict[str, dict[str, float]]:
+    return {dataset: SaliencyMetrics(images=images.values()).result() for dataset, images in scores.items()}
 
 
 def compare(
