@@ -18,42 +18,31 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser
-from samsod.utils.errors import UserError, run_main
-
-BOUNDS = {"train": (1, 9999), "test": (1, 9999), "size": (64, 1024), "seed": (0, 2**32 - 1)}
+from samsod.config.command_line import OneLineParser, whole
+from samsod.utils.errors import run_main
 
 
 def parsed() -> argparse.Namespace:
     """The command line's options.
 
     Raises:
-        UserError: Some are missing, unknown or out of bounds; one line for each that is out of bounds.
+        SystemExit: One is missing, unknown or out of bounds; said in one line.
     """
     parser = OneLineParser(
         description="Makes a small synthetic set of pairs in the layout of VT5000, to try training out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to put VT5000/")
-    parser.add_argument("--train", type=int, default=240, help="training scenes")
-    parser.add_argument("--test", type=int, default=60, help="test scenes")
-    parser.add_argument("--size", type=int, default=160, help="height and width in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another set")
-    parser.add_argument(
-        "--modalities", nargs="+", default=["rgb", "thermal"], choices=("rgb", "depth", "thermal"), help="its images"
-    )
-    parser.add_argument("--force", action="store_true", help="replace another DIR/VT5000")
+    parser.add("--output", type=Path, required=True, metavar="DIR", help="where to put VT5000/")
+    parser.add("--train", type=whole(1, 9999), default=240, help="training scenes")
+    parser.add("--test", type=whole(1, 9999), default=60, help="test scenes")
+    parser.add("--size", type=whole(64, 1024), default=160, help="height and width in pixels")
+    parser.add("--seed", type=whole(0, 2**32 - 1), default=0, help="another seed, another set")
+    kinds = ("rgb", "depth", "thermal")
+    parser.add("--modalities", nargs="+", default=["rgb", "thermal"], choices=kinds, help="its images")
+    parser.add("--force", action="store_true", help="replace another DIR/VT5000")
     options = parser.parse_args()
-    values = {name: getattr(options, name) for name in BOUNDS}
-    faults = [
-        f"--{name} {values[name]}: expected {low} to {high}"
-        for name, (low, high) in BOUNDS.items()
-        if not low <= values[name] <= high
-    ]
     if len(set(options.modalities)) < len(options.modalities):
-        faults.append(f"--modalities {' '.join(options.modalities)}: expected each once")
-    if faults:
-        raise UserError(*faults)
+        parser.error(f"--modalities {' '.join(options.modalities)}: expected each once")
     return options
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from samsod.registry import LOSSES
 from samsod.surgery.rules.rule import build_rule
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, locked
+from samsod.utils.files import check_writable
 from samsod.utils.weights_folder import check_free, write_weights_folder
 
 
@@ -125,8 +124,7 @@ def test(
     remarks = [*model.remarks, *remarks, *check_settings(content, config, allowed, checkpoint)]
     if config.test.shift:
         remarks.append(f"note: test.shift moves all images but the reference's by {config.test.shift} pixels")
-    with ExitStack() as held:
-        distributed.on_main(lambda: held.enter_context(locked(output)))
+    with distributed.held(output):
         log = RunLog(output)
         for remark in remarks:
             log.line(remark)

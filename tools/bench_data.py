@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from samsod.config import ModelConfig
-from samsod.config.command_line import OneLineParser
-from samsod.utils.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser, natural, positive
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -14,18 +14,14 @@ def main() -> None:
         description="Measures how fast pairs are read, augmented, resized and normalised, beside a plain Pillow "
         "pipeline: at their own size and enlarged to 1280x960; in one process, then through loader processes."
     )
-    parser.add_argument("--root", metavar="DIR", help="folder with RGB, T and GT; default: generated scenes")
-    parser.add_argument("--split", default="", choices=("train", "test"), help="part of --root, if it has parts")
-    parser.add_argument(
-        "--modalities", nargs="+", default=ModelConfig().modalities, metavar="NAME", help="images of --root"
-    )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[512, 352, 128], metavar="N", help="target sizes")
-    parser.add_argument("--pairs", type=int, default=24, metavar="N", help="how many pairs, evenly chosen")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is taken")
-    parser.add_argument("--workers", nargs="*", type=int, default=[0, 1, 2], metavar="N", help="loader processes")
+    parser.add("--root", metavar="DIR", help="folder with RGB, T and GT; default: generated scenes")
+    parser.add("--split", default="", choices=("train", "test"), help="part of --root, if it has parts")
+    parser.add("--modalities", nargs="+", default=ModelConfig().modalities, metavar="NAME", help="images of --root")
+    parser.add("--sizes", nargs="+", type=positive, default=[512, 352, 128], metavar="N", help="target sizes")
+    parser.add("--pairs", type=positive, default=24, metavar="N", help="how many pairs, evenly chosen")
+    parser.add("--rounds", type=positive, default=3, metavar="N", help="how often each is taken")
+    parser.add("--workers", nargs="*", type=natural, default=[0, 1, 2], metavar="N", help="loader processes")
     args = parser.parse_args()
-    if min(args.pairs, args.rounds, *args.sizes) < 1 or min(args.workers, default=0) < 0:
-        raise UserError("--pairs, --rounds and --sizes: expected at least 1; --workers: 0 or more")
     from samsod.benchmarks.data import enlarge, import_pillow, make_scenes, run
     from samsod.config.data_schema import DatasetConfig
     from samsod.data.sources.catalog import find_set

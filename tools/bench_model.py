@@ -4,6 +4,7 @@ import json
 
 from samsod.config.command_line import (
     OneLineParser,
+    add_shared,
     config_parser,
     parse_config,
     positive,
@@ -17,11 +18,11 @@ from samsod.utils.errors import run_main
 def options() -> OneLineParser:
     """The parser; docs/benchmark.md says what each figure means."""
     parser = config_parser("Times one pair at batch 1 and says what it timed; device and precision are settings.")
-    add = parser.add_argument
+    add = parser.add
+    add_shared(parser, "--json")
     add("--runs", type=positive, default=50, metavar="N", help="timed runs of each (default 50)")
     add("--warmup", type=positive, default=5, metavar="N", help="forward passes before them (default 5)")
     add("--seconds", type=positive, default=3600, metavar="S", help="stop early after so long")
-    add("--json", action="store_true", help="print one JSON object instead of lines")
     add("--batch", type=positives, default=[], metavar="N,...", help="instead: images/s at these batch sizes, in turns")
     add("--floor", action="store_true", help="instead: in turns with the machine's matrix product")
     add("--step", action="store_true", help="as --floor, and a training step by part, on random images")

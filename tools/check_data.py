@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser, natural
+from samsod.config.command_line import OneLineParser, add_shared, natural
 from samsod.utils.errors import UserError, run_main
 
 DESCRIPTION = """Finds the data sets in a folder, reads every file and prints a table.
@@ -22,21 +22,13 @@ def main() -> None:
     import argparse
 
     parser = OneLineParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data sets, or one set's")
-    parser.add_argument("--set", default="", metavar="NAME", help="the one family to look for, e.g. vt5000 or folders")
-    parser.add_argument(
-        "--folder",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="the folder of a modality's images, e.g. thermal=infra or polar=P; of others the usual names are tried",
-    )
-    parser.add_argument(
-        "--sizes", default="equal", choices=["equal", "any"], help="whether the images of a pair must have one size"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    parser.add_argument("--processes", type=natural, default=0, metavar="N", help="processes that read; 0: all cores")
+    parser.add("--root", required=True, metavar="DIR", type=Path, help="folder of the data sets, or one set's")
+    parser.add("--set", default="", metavar="NAME", help="the one family to look for, e.g. vt5000 or folders")
+    folder = "the folder of a modality's images, e.g. thermal=infra or polar=P; of others the usual names are tried"
+    parser.add("--folder", nargs="+", action="extend", default=[], metavar="NAME=FOLDER", help=folder)
+    parser.add("--sizes", default="equal", choices=["equal", "any"], help="must the images of a pair have one size?")
+    add_shared(parser, "--json")
+    parser.add("--processes", type=natural, default=0, metavar="N", help="processes that read; 0: all cores")
     args = parser.parse_args()
     from samsod.config.data_schema import DataConfig
     from samsod.data.checking.check import check_set

@@ -15,8 +15,8 @@ def main() -> None:
     """Loads the released tensors into the model of configs/released.yaml and saves it as a checkpoint of ours."""
     said = "Turns the checkpoint that SAMSOD's authors released into one that test_net and Predictor read."
     parser = config_parser(said, RELEASED)
-    parser.add_argument("--released", required=True, metavar="FILE", type=Path, help="the authors' file, sam_rgbt.pth")
-    parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the checkpoint to write")
+    parser.add("--released", required=True, metavar="FILE", type=Path, help="the authors' file, sam_rgbt.pth")
+    parser.add("--output", required=True, metavar="FILE", type=Path, help="the checkpoint to write")
     config, args = parse_config(parser)
     from samsod.engine.checkpoint import model_state, save_checkpoint
     from samsod.engine.launch import launch

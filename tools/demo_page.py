@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, add_predictor, natural, positive
-from samsod.utils.errors import UserError, run_main
+from samsod.config.command_line import PREDICTOR, OneLineParser, add_shared, positive, whole
+from samsod.utils.errors import run_main
 
 LOCAL = "127.0.0.1"
 
@@ -13,11 +13,11 @@ LOCAL = "127.0.0.1"
 def parser() -> OneLineParser:
     """The options."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".")
-    add = made.add_argument
-    add_predictor(made)
+    add = made.add
+    add_shared(made, *PREDICTOR)
     add("--examples", metavar="DIR", type=Path, help="offer pairs of this folder: one with RGB, T, ... in it")
     add("--host", default=LOCAL, help=f"where it listens ({LOCAL}: for this machine only)")
-    add("--port", type=natural, default=8000, metavar="N", help="the port (8000); 0: any that is free")
+    add("--port", type=whole(0, 65535), default=8000, metavar="N", help="the port (8000); 0: any that is free")
     add("--limit", type=positive, default=32, metavar="MIB", help="how large an image may be (32)")
     return made
 
@@ -25,8 +25,6 @@ def parser() -> OneLineParser:
 def main() -> None:
     """Loads the model and answers until Ctrl-C."""
     args = parser().parse_args()
-    if args.port > 65535:
-        raise UserError(f"--port: expected at most 65535, found {args.port}")
     # A small file may hold a huge image. OpenCV reads this when it is imported.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
     from samsod.engine.launch import launch

@@ -23,11 +23,9 @@ def main() -> None:
         description=f"Downloads Meta's SAM2 weights for model.weights: {', '.join(FILES)}. A download that was cut off "
         "goes on when the same command is given again."
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="a file's official name: sam2.1_hiera_large.pt")
-    parser.add_argument("--output", default=Path(), type=Path, metavar="DIR", help="folder of the files (default: .)")
-    parser.add_argument(
-        "--url-base", default=BASE, metavar="URL", help="a mirror with the folders 092824 and 072824 (default: Meta's)"
-    )
+    parser.add("names", nargs="+", metavar="NAME", help="a file's official name: sam2.1_hiera_large.pt")
+    parser.add("--output", default=Path(), type=Path, metavar="DIR", help="folder of the files (default: .)")
+    parser.add("--url-base", default=BASE, metavar="URL", help="a mirror with folders 092824 and 072824, not Meta's")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in FILES]
     if unknown:

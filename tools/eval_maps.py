@@ -25,9 +25,10 @@ def main() -> None:
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.evaluation.metrics.choice import chosen_columns, chosen_metrics
     from samsod.evaluation.tables.reported import named_rows
+    from samsod.utils.files import locked
 
-    further = chosen_metrics(args.metrics, "--metrics")
-    columns = chosen_columns(args.columns, further) if args.columns else None
+    metrics = [name for name in chosen_metrics(args.metrics, "--metrics") if not (args.no_weighted_f and name == "wF")]
+    columns = chosen_columns(args.columns, metrics) if args.columns else None
     outputs = maps.Outputs(args.output, args.xlsx, args.per_image, args.latex_colours)
     methods, truths = named_files("--pred", args.pred), named_files("--gt", args.gt)
     reported = named_rows(args.reported, list(truths))
@@ -36,9 +37,9 @@ def main() -> None:
     map_sets = find_maps(methods, truths, maps.name_folders("--images", args.images))
     groups, frames = find_groups(args.group, map_sets), find_videos(map_sets, args.video)
     outputs.check()
-    with maps.holding(args.output) if args.output else nullcontext():
+    with locked(args.output) if args.output else nullcontext():
         cache = None if args.no_cache else maps.open_cache(args.cache)
-        scores = score_maps(map_sets, args.threads, cache, not args.no_weighted_f, further)
+        scores = score_maps(map_sets, args.threads, cache, metrics)
         videos = video_scores(scores, frames)
         results = maps.summarise(scores, per_video(videos), group_scores(scores, groups))
         table = maps.compare(results, args.digits, reported, columns)

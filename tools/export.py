@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, named_options
+from samsod.config.command_line import OneLineParser, add_shared, named_options
 from samsod.utils.errors import run_main
 
 CHECK = """Before the file gets its name it is run on images, and its maps are held to PyTorch's: on those of the
@@ -14,14 +14,10 @@ list file (.txt) or one image. docs/export.md says what goes into the model and 
 def parser() -> OneLineParser:
     """The options that do not depend on the checkpoint."""
     made = OneLineParser(description="Exports a model for other runtimes.", epilog=CHECK, allow_abbrev=False)
-    made.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
-    made.add_argument(
-        "--output", required=True, metavar="FILE", type=Path, help=".onnx, or .pt2 as torch.export writes it"
-    )
-    made.add_argument("--modalities", nargs="+", default=[], metavar="NAME", help="those it takes (all of the model's)")
-    made.add_argument("--weights", metavar="FILE", help="the file of its encoder, if not where it was in training")
-    made.add_argument("--openvino", action="store_true", help="also hold what OpenVINO makes of it to PyTorch's maps")
-    made.add_argument("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
+    add_shared(made, "--checkpoint", "--weights", "--import")
+    made.add("--output", required=True, metavar="FILE", type=Path, help=".onnx, or .pt2 as torch.export writes it")
+    made.add("--modalities", nargs="+", default=[], metavar="NAME", help="those it takes (all of the model's)")
+    made.add("--openvino", action="store_true", help="also hold what OpenVINO makes of it to PyTorch's maps")
     return made
 
 

@@ -2,14 +2,14 @@
 
 import json
 
-from samsod.config.command_line import config_parser, parse_config
+from samsod.config.command_line import add_shared, config_parser, parse_config
 from samsod.utils.errors import run_main
 
 
 def main() -> None:
     """Builds the model without weights, counts and prints."""
     parser = config_parser("Counts parameters and multiply-adds of one pair, by part, beside the paper's.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    add_shared(parser, "--json")
     config, args = parse_config(parser)
     from samsod.benchmarks.cost import Unfilled, cost, cost_table, weightless
     from samsod.engine.launch import launch

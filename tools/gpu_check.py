@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from samsod.config import load_config
-from samsod.config.command_line import OneLineParser, positive
+from samsod.config.command_line import OneLineParser, add_shared, positive
 from samsod.utils.errors import Failure, UserError, run_main
 
 CONFIGS = [Path(__file__).parents[1] / "configs" / name for name in ("tiny.yaml", "large.yaml")]
@@ -16,9 +16,9 @@ def main() -> None:
         description="Compares what this machine's GPU computes with the CPU, several GPUs with one, resumed runs with "
         "others, counts what the host waits for, times training and prediction; writes gpu_check.md and gpu_check.json."
     )
-    add = parser.add_argument
+    add_shared(parser, "--device")
+    add = parser.add
     add("--output", required=True, metavar="DIR", type=Path, help="folder of the page")
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: a GPU if there is one")
     add("--config", nargs="+", metavar="FILE", help="what is timed, the first checked too (default: tiny and large)")
     add("--runs", type=positive, metavar="N", help="timed runs (default: 20 on a GPU, 3 on a CPU)")
     args = parser.parse_args()

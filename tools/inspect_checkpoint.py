@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser
+from samsod.config.command_line import OneLineParser, add_shared
 from samsod.utils.errors import run_main
 
 
@@ -15,14 +15,13 @@ def main() -> None:
         description="Prints what a checkpoint is: model, modalities, preprocessing, data sets, best score, versions, "
         "and the file its encoder comes from; or writes it as the Hugging Face Hub has it. No code in the file is run."
     )
-    add = parser.add_argument
+    add = parser.add
     add("checkpoint", metavar="FILE", help="a checkpoint of tools/train_net.py, or a folder of --export")
-    add("--json", action="store_true", help="print one JSON object instead")
+    add_shared(parser, "--json", "--import")
     add("--export", metavar="DIR", type=Path, help="write config.json, model.safetensors and README.md")
     add("--with-encoder", action="store_true", help="export an encoder that the file does not hold too")
     add("--weights", default="", metavar="FILE", help="the encoder's, if not where it was in training")
     add("--tested", default="", metavar="DIR", help="put scores in the README.md, of tools/test_net.py")
-    add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
     args = parser.parse_args()
     if args.export is None and (args.with_encoder or args.tested):
         parser.error("--with-encoder and --tested are for --export")

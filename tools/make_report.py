@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser
-from samsod.utils.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser, positive
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
@@ -11,15 +11,11 @@ def main() -> None:
     parser = OneLineParser(
         description="Writes one HTML file of a run that opens offline: results, curves, images, cost, config."
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="output folder of tools/train_net.py")
-    parser.add_argument(
-        "--test", metavar="DIR", type=Path, help="output of tools/test_net.py; default: RUN/test or RUN"
-    )
-    parser.add_argument("--output", metavar="FILE", type=Path, help="the page; default: report.html in the run")
-    parser.add_argument("--images", type=int, default=4, metavar="N", help="N worst images, and N from worst to best")
+    parser.add("run", metavar="RUN", type=Path, help="output folder of tools/train_net.py")
+    parser.add("--test", metavar="DIR", type=Path, help="output of tools/test_net.py; default: RUN/test or RUN")
+    parser.add("--output", metavar="FILE", type=Path, help="the page; default: report.html in the run")
+    parser.add("--images", type=positive, default=4, metavar="N", help="N worst images, and N from worst to best")
     args = parser.parse_args()
-    if args.images < 1:
-        raise UserError(f"--images: expected at least 1, found {args.images}")
     from samsod.drawing.run_files import open_run
     from samsod.drawing.run_report import run_report
     from samsod.evaluation.maps.results import open_cache

@@ -5,31 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from samsod.config import ModelConfig
-from samsod.config.command_line import OneLineParser
-from samsod.utils.errors import UserError, run_main
+from samsod.config.command_line import OneLineParser, natural, positive
+from samsod.utils.errors import run_main
 
 
 def main() -> None:
     """Writes two folders of strokes and a picture of some, and prints what a config says of them."""
     parser = OneLineParser(description="Draws thin strokes on object and background of full masks, as a person would.")
-    parser.add_argument("--gt", required=True, metavar="DIR", type=Path, help="folder of masks")
-    parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="gets foreground/ and labelled/")
-    parser.add_argument("--seed", default=0, type=int, metavar="N", help="another seed, other strokes (default 0)")
-    parser.add_argument(
-        "--width", type=int, metavar="PX", help="of the strokes (default: a hundredth of the image's shorter side)"
-    )
-    parser.add_argument(
-        "--modalities",
-        nargs="+",
-        default=ModelConfig().modalities,
-        metavar="NAME",
-        help="of the images beside the masks",
-    )
+    add, shared = parser.add, ModelConfig().modalities
+    add("--gt", required=True, metavar="DIR", type=Path, help="folder of masks")
+    add("--output", required=True, metavar="DIR", type=Path, help="gets foreground/ and labelled/")
+    add("--seed", default=0, type=natural, metavar="N", help="another seed, other strokes (default 0)")
+    add("--width", type=positive, metavar="PX", help="of the strokes (a hundredth of the image's shorter side)")
+    add("--modalities", nargs="+", default=shared, metavar="NAME", help="of the images beside the masks")
     args = parser.parse_args()
-    if args.seed < 0:
-        raise UserError(f"--seed {args.seed}: expected 0 or more")
-    if args.width is not None and args.width < 1:
-        raise UserError(f"--width {args.width}: expected 1 or more")
     from samsod.data.synthetic import scribbles
 
     masks = scribbles.find_masks(args.gt)

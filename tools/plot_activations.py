@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-from samsod.config.command_line import config_parser, parse_config
+from samsod.config.command_line import add_shared, config_parser, parse_config
 from samsod.utils.errors import run_main
 
 
 def main() -> None:
     """Runs the model on the chosen pairs and draws its adapters' high and low activations."""
     parser = config_parser("Draws high- and low-activation maps of the adapters (the paper's Fig. 5) over the images.")
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
-    parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
-    parser.add_argument("--images", nargs="+", metavar="STEM", default=[], help="pairs of data.test, by file name")
-    parser.add_argument("--pair", nargs="+", metavar="MODALITY=FILE", help="your own: rgb=a.jpg thermal=a.png")
-    parser.add_argument("--blocks", nargs="+", type=int, default=[], metavar="N", help="default: each stage's last one")
-    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    add_shared(parser, "--checkpoint", "picture", "--theme")
+    parser.add("--images", nargs="+", metavar="STEM", default=[], help="pairs of data.test, by file name")
+    parser.add("--pair", nargs="+", metavar="MODALITY=FILE", help="your own: rgb=a.jpg thermal=a.png")
+    parser.add("--blocks", nargs="+", type=int, default=[], metavar="N", help="default: each stage's last one")
     config, args = parse_config(parser)
     if bool(args.images) == bool(args.pair):
         parser.error("expected either --images STEM ... or --pair MODALITY=FILE ...")

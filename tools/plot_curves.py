@@ -1,8 +1,6 @@
 """Draws curves over the thresholds of any maps: `python tools/plot_curves.py --pred NAME=DIR --gt NAME=DIR`."""
 
-from pathlib import Path
-
-from samsod.config.command_line import OneLineParser
+from samsod.config.command_line import OneLineParser, add_shared
 from samsod.utils.errors import run_main
 
 
@@ -12,20 +10,14 @@ def main() -> None:
         description="Draws precision-recall and F-measure curves (the paper's Fig. 6), and E-measure curves, of any "
         "methods from their maps."
     )
-    for option, what in (("--pred", "a method's saliency maps"), ("--gt", "a data set's masks")):
-        parser.add_argument(option, nargs="+", action="extend", required=True, metavar="NAME=DIR", help=what)
-    parser.add_argument("--output", required=True, metavar="FILE", type=Path, help="the picture: .png, .pdf or .svg")
-    parser.add_argument(
-        "--figure",
-        default="both",
-        choices=("both", "pr", "f", "e", "all"),
-        help="which curves: precision-recall, F-measure, E-measure; both: the first two; all: the three",
-    )
-    parser.add_argument("--lowest", type=float, metavar="X", help="where the axes start; default: chosen per data set")
-    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    add_shared(parser, "--pred", "picture", "--theme")
+    parser.add("--gt", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a data set's masks")
+    figures = "which curves: precision-recall, F-measure, E-measure; both: the first two; all: the three"
+    parser.add("--figure", default="both", choices=("both", "pr", "f", "e", "all"), help=figures)
+    parser.add("--lowest", type=float, metavar="X", help="where the axes start; default: chosen per data set")
     args = parser.parse_args()
     from samsod.drawing.style import THEMES, check_picture
-    from samsod.drawing.threshold_curves import draw_threshold_curves, threshold_curves
+    from samsod.drawing.threshold_curves import METRICS, draw_threshold_curves, threshold_curves
     from samsod.evaluation.maps.results import name_folders, open_cache
     from samsod.evaluation.maps.scoring import find_maps, score_maps
     from samsod.utils.errors import UserError
@@ -34,7 +26,7 @@ def main() -> None:
         raise UserError(f"--lowest: expected a number from 0 to below 1, found {args.lowest:g}")
     check_picture(args.output)
     map_sets = find_maps(name_folders("--pred", args.pred), name_folders("--gt", args.gt))
-    scores = score_maps(map_sets, cache=open_cache(None), weighted_f=False)
+    scores = score_maps(map_sets, cache=open_cache(None), metrics=METRICS)
     draw_threshold_curves(threshold_curves(scores), args.output, THEMES[args.theme], args.figure, args.lowest)
     print(f"drawn: {args.output}")
 

@@ -4,7 +4,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from samsod.config import Config, EngineConfig
-from samsod.config.command_line import OneLineParser, add_predictor, named_options, natural, positive, positive_number
+from samsod.config.command_line import (
+    PREDICTOR,
+    OneLineParser,
+    add_shared,
+    named_options,
+    natural,
+    positive,
+    positive_number,
+)
 from samsod.utils.errors import UserError, run_main
 from samsod.utils.files import expanded
 
@@ -16,8 +24,8 @@ patterns by number, frames by index. What is finished in DIR is not predicted ag
 def parser() -> OneLineParser:
     """The options that do not depend on the checkpoint."""
     made = OneLineParser(description=__doc__.splitlines()[0].split(":")[0] + ".", epilog=WHERE, allow_abbrev=False)
-    add = made.add_argument
-    add_predictor(made)
+    add = made.add
+    add_shared(made, *PREDICTOR)
     add("--output", required=True, metavar="DIR", type=Path, help="maps go to DIR/maps/STEM.png")
     add("--masks", nargs="?", const="0.5", metavar="T", help="also masks: 0 to 1 (0.5), adaptive or otsu")
     add("--overlays", action="store_true", help="also the maps laid in red over the images")

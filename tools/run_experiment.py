@@ -12,32 +12,20 @@ HERE = Path(__file__).resolve().parent
 def parser() -> OneLineParser:
     """The command line's options."""
     parser = OneLineParser(description="Makes the runs of a table, goes on with those cut off, and prints the table.")
-    parser.add_argument("table", metavar="TABLE", help="table1 to table6, rules, or a file such as these")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings laid over every row's")
-    parser.add_argument(
-        "--with",
-        dest="overlays",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="a config laid over every row's; repeatable",
-    )
-    parser.add_argument("--seeds", type=naturals, default=[0, 1, 2], metavar="N,N,...", help="default: 0,1,2")
-    parser.add_argument(
-        "--output", type=Path, default=Path("output/experiments"), metavar="DIR", help="folder of all runs"
-    )
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at once, each on its own GPUs")
-    parser.add_argument("--ranks", type=positive, default=1, metavar="N", help="processes of every run (torchrun)")
-    parser.add_argument("--pred", action="append", default=[], metavar="NAME=DIR", help="maps of another method")
-    parser.add_argument("--all-reported", action="store_true", help="also show the other methods the paper reports")
-    parser.add_argument(
-        "--video",
-        action="store_true",
-        help="test images are called VIDEO_FRAME: intervals of differences draw whole videos, as where files lie in "
-        "VIDEO/FRAME",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes; stop")
+    add = parser.add
+    add("table", metavar="TABLE", help="table1 to table6, rules, or a file such as these")
+    add("overrides", nargs="*", metavar="key.path=value", help="settings laid over every row's")
+    overlay = "a config laid over every row's; repeatable"
+    add("--with", dest="overlays", action="append", default=[], type=Path, metavar="FILE", help=overlay)
+    add("--seeds", type=naturals, default=[0, 1, 2], metavar="N,N,...", help="default: 0,1,2")
+    add("--output", type=Path, default=Path("output/experiments"), metavar="DIR", help="folder of all runs")
+    add("--jobs", type=positive, default=1, metavar="N", help="runs at once, each on its own GPUs")
+    add("--ranks", type=positive, default=1, metavar="N", help="processes of every run (torchrun)")
+    add("--pred", action="append", default=[], metavar="NAME=DIR", help="maps of another method")
+    add("--all-reported", action="store_true", help="also show the other methods the paper reports")
+    video = "test images are called VIDEO_FRAME: intervals of differences draw whole videos, as of files VIDEO/FRAME"
+    add("--video", action="store_true", help=video)
+    add("--dry-run", action="store_true", help="say what would be done and how long it takes; stop")
     return parser
 
 
@@ -70,7 +58,7 @@ def main() -> None:
         print(table.title, *plan_lines(runs, seconds, args.jobs), *left_out, sep="\n", flush=True)
         if args.dry_run:
             return
-        others = other_rows(maps)  # before hours of training, for a map may be damaged
+        others = other_rows(maps, table.metrics)  # before hours of training, for a map may be damaged
         make_runs(runs, Launcher(HERE, args.jobs, args.ranks, gpus), seconds)
         if table.cost:
             measure_costs(runs, HERE)

@@ -2,23 +2,17 @@
 
 from pathlib import Path
 
-from samsod.config.command_line import add_reported, config_parser, parse_config
+from samsod.config.command_line import add_shared, config_parser, parse_config
 from samsod.utils.errors import run_main
 
 
 def main() -> None:
     """Reads the config, loads the checkpoint, writes maps and results and prints the table."""
     parser = config_parser("Scores a checkpoint on data.test; writes results.json, maps and a contact sheet.")
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="a checkpoint of tools/train_net.py")
-    parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
-    parser.add_argument(
-        "--allow-changed",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="test although this setting is another than in training and changes what is predicted; repeatable",
-    )
-    add_reported(parser)
+    add_shared(parser, "--checkpoint", "--reported")
+    parser.add("--output", required=True, metavar="DIR", type=Path, help="folder of the results")
+    changed = "test although this setting is another than in training and changes what is predicted; repeatable"
+    parser.add("--allow-changed", action="append", default=[], metavar="KEY", help=changed)
     config, args = parse_config(parser)
     from samsod.engine.launch import launch
     from samsod.evaluation.maps.results import compare

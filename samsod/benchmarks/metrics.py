@@ -16,13 +16,13 @@ from samsod.benchmarks import reference_metrics
 from samsod.benchmarks.reference import Pairs, Reference
 from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.evaluation.maps.scoring import find_maps
-from samsod.evaluation.metrics.choice import further_metric
-from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, count_levels, score_image
+from samsod.evaluation.metrics.choice import QUICK, STANDARD, find_metric
+from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
 from samsod.evaluation.metrics.subject import Subject
 from samsod.evaluation.tables.text import text_table
 from samsod.utils.progress import progress
 
-FIELDS = ("s", "mae", "wf", "adp_f", "adp_e", "f", "e", "precision", "recall")
+COMPARED = (*STANDARD, "precision", "recall")
 OURS, REFERENCE, SHARED = "samsod", "PySODMetrics", "PySODMetrics, normalised once"
 
 
@@ -72,9 +72,10 @@ def measure(pairs: Pairs, rounds: int, reference: Path | None, further: Sequence
     """
     cv2.setNumThreads(0)
     arrays = [(prediction, truth > 128) for prediction, truth in pairs]
-    ours = [score_image(*pair) for pair in arrays]
+    ours = [score_image(*pair, COMPARED) for pair in arrays]
+    asked = {True: STANDARD, False: QUICK}
     ways: dict[str, Callable[[bool], float]] = {
-        OURS: lambda weighted_f: _timed(lambda: [score_image(*pair, weighted_f) for pair in arrays])
+        OURS: lambda weighted_f: _timed(lambda: [score_image(*pair, asked[weighted_f]) for pair in arrays])
     }
     if reference is None:
         return "\n\n".join([_speed_table(ways, len(pairs), rounds), *_further_tables(pairs, rounds, None, further)])
@@ -115,18 +116,18 @@ def _speed_table(ways: Mapping[str, Callable[[bool], float]], count: int, rounds
     return text_table(["ms a map", *(cell for kind in kinds for cell in [kind, *ratio])], rows)
 
 
-def _difference_table(ours: Sequence[ImageScores], reference: Sequence[Mapping[str, object]]) -> str:
-    """The largest difference of each value, over all images and for curves over all thresholds."""
+def _difference_table(ours: Sequence[ImageScores], reference: Sequence[Mapping[str, list[float]]]) -> str:
+    """The largest difference of each metric, over all images and thresholds that the reference has."""
     gaps = {
         name: [
-            float(np.abs(np.asarray(getattr(one, name)) - np.asarray(other[name])).max())
+            float(np.abs(one[name][: len(other[name])] - other[name]).max())
             for one, other in zip(ours, reference, strict=True)
         ]
-        for name in FIELDS
+        for name in COMPARED
     }
     # The reference's S is nan where one of its regions is empty.
     row = [OURS, *(f"{np.nanmax(gap):.0e}" for gap in gaps.values())]
-    return text_table([f"largest difference from {REFERENCE}", *FIELDS], [row])
+    return text_table([f"largest difference from {REFERENCE}", *COMPARED], [row])
 
 
 def _further_tables(pairs: Pairs, rounds: int, opponent: Reference | None, names: Sequence[str]) -> Iterator[str]:
@@ -151,9 +152,9 @@ def _further_tables(pairs: Pairs, rounds: int, opponent: Reference | None, names
 
 def _seconds(name: str, pairs: Pairs) -> float:
     """CPU time of one metric over every pair, without counting grey levels."""
-    metric = further_metric(name)
+    metric = find_metric(name)
     subjects = [
-        Subject(prediction, truth > 128, count_levels(prediction, truth > 128)[0].sum(axis=(0, 1)), photo)
+        Subject(prediction, truth, photo)
         for prediction, truth in pairs
         for photo in [partial(reference_metrics.made_photo, prediction, truth)]
     ]
@@ -161,8 +162,8 @@ def _seconds(name: str, pairs: Pairs) -> float:
 
 
 def _columns(name: str, pairs: Pairs) -> list[float]:
-    metrics = SaliencyMetrics(weighted_f=False, further=[name])
+    metrics = SaliencyMetrics([name])
     for prediction, truth in pairs:
         metrics.step(prediction, truth, partial(reference_metrics.made_photo, prediction, truth))
     result = metrics.result()
-    return [result[column] for column in further_metric(name).columns]
+    return [result[column] for column in find_metric(name).columns]

@@ -20,8 +20,8 @@ import numpy as np
 SETUP = "python3 -m venv reference && reference/bin/pip install pysodmetrics==1.6.2"
 QUICK = ("Smeasure", "Fmeasure", "Emeasure", "MAE")
 
-Scores = dict[str, Any]
-"""An image's scores by the names `ImageScores` has; curves are lists."""
+Scores = dict[str, list[float]]
+"""An image's scores by samsod's names of the metrics; behind the 256 entries of F and E is that at the adaptive one."""
 
 
 class Reference:
@@ -126,14 +126,13 @@ def _measure(pairs: Pairs, weighted_f: bool, shared: bool) -> dict[str, Any]:
 
 
 def _scores(metrics: dict[str, Any]) -> list[Scores]:
-    f, e = metrics["Fmeasure"], metrics["Emeasure"]
+    f, e, w = metrics["Fmeasure"], metrics["Emeasure"], metrics["WeightedFmeasure"]
+    found = {"S": [metrics["Smeasure"].sms], "MAE": [metrics["MAE"].maes], "wF": [w.weighted_fms]}
+    found |= {"F": [f.changeable_fms, f.adaptive_fms], "E": [e.changeable_ems, e.adaptive_ems]}
+    found |= {"precision": [f.precisions], "recall": [f.recalls]}
     # The reference's curves run from threshold 255 down to 0.
-    curves = {"f": f.changeable_fms, "e": e.changeable_ems, "precision": f.precisions, "recall": f.recalls}
-    single = {"s": metrics["Smeasure"].sms, "mae": metrics["MAE"].maes, "wf": metrics["WeightedFmeasure"].weighted_fms}
-    single |= {"adp_f": f.adaptive_fms, "adp_e": e.adaptive_ems}
     return [
-        {name: float(values[i]) for name, values in single.items()}
-        | {name: np.asarray(values[i])[::-1].tolist() for name, values in curves.items()}
+        {name: np.concatenate([np.ravel(part[i])[::-1] for part in parts]).tolist() for name, parts in found.items()}
         for i in range(len(f.precisions))
     ]
 

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from samsod.config import Config, load_config, to_yaml
 from samsod.utils.errors import EXIT_USER_ERROR, shown
@@ -21,24 +21,27 @@ LONGEST = 10
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr and exit code 2."""
 
+    add = argparse.ArgumentParser.add_argument
+
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with 2."""
         print(f"error: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
 
 
-def positive(text: str) -> int:
-    """An argument that must be a whole number of at least 1."""
-    return natural(text, least=1)
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """What an argument must be: a whole number, and how large."""
+
+    def read(text: str) -> int:
+        if text.isdecimal() and len(text) <= LONGEST and least <= int(text) <= (int(text) if most is None else most):
+            return int(text)
+        bounds = f"at least {least} and {LONGEST} digits at most" if most is None else f"{least} to {most}"
+        raise argparse.ArgumentTypeError(f"expected a whole number of {bounds}, found {text!r}")
+
+    return read
 
 
-def natural(text: str, least: int = 0) -> int:
-    """An argument that must be a whole number of at least 0."""
-    if not text.isdecimal() or len(text) > LONGEST or int(text) < least:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least {least} and {LONGEST} digits at most, found {text!r}"
-        )
-    return int(text)
+natural, positive = whole(0), whole(1)
 
 
 def names(text: str) -> list[str]:
@@ -65,20 +68,20 @@ def several(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
 naturals, positives, positive_numbers = several(natural), several(positive), several(positive_number)
 
 
-def add_reported(parser: argparse.ArgumentParser) -> None:
-    """Adds the option of the tools that print tables to show rows of the paper beside."""
-    parser.add_argument(
-        "--reported",
-        action="append",
-        default=[],
-        metavar="METHOD",
-        help="also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable",
-    )
+def add_shared(parser: argparse.ArgumentParser, *wanted: str) -> None:
+    """Adds options that several tools have, so that they are called, read and explained alike.
 
+    Args:
+        parser: The tool's parser.
+        wanted: Which; `picture` stands for the --output of a tool that draws.
+    """
+    left = {*wanted}
 
-def add_predictor(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the tools that predict: a checkpoint, and how it is used; see `Predictor.from_checkpoint`."""
-    add = parser.add_argument
+    def add(option: str, called: str = "", **how: Any) -> None:
+        if option in left:
+            left.remove(option)
+            parser.add_argument(called or option, **how)
+
     add("--checkpoint", required=True, metavar="FILE", help="of tools/train_net.py, or a shared folder")
     add("--weights", metavar="FILE", help="the file its encoder comes from, if not where it was in training")
     add("--allow-missing", action="store_true", help="predict from the modalities that are given")
@@ -86,6 +89,19 @@ def add_predictor(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
     add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="the network's (fp32)")
     add("--import", action="append", default=[], dest="imports", metavar="FILE", help="parts of your own")
+    add("--pred", nargs="+", action="extend", required=True, metavar="NAME=DIR", help="a method's saliency maps")
+    add("--metric", default="S", help="the score it goes by (S, maxF, MAE, ...)")
+    reported = "also print what the paper reports of a method in Table I, or elsewhere: table3:METHOD; repeatable"
+    add("--reported", action="append", default=[], metavar="METHOD", help=reported)
+    add("--json", action="store_true", help="print JSON alone")
+    picture = "the picture: .png, .pdf or .svg"
+    add("picture", "--output", required=True, metavar="FILE", type=Path, help=picture)
+    add("--theme", default="light", choices=("light", "dark"), help="colours of the picture")
+    assert not left, left
+
+
+PREDICTOR = ("--checkpoint", "--weights", "--allow-missing", "--sizes", "--device", "--precision", "--import")
+"""Of the tools that predict: a checkpoint, and how it is used; see `Predictor.from_checkpoint`."""
 
 
 def named_options(parser: argparse.ArgumentParser, rest: list[str]) -> dict[str, str]:

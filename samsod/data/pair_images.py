@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ import numpy.typing as npt
 from samsod.config.data_schema import DataConfig, ModalityConfig, Sizes
 from samsod.data import transforms
 from samsod.data.augment import Augmentation, Part, cross_over, over_expose
-from samsod.data.decoding.images import Bytes, Indivisible, read_truth, reduction, shrink
-from samsod.data.decoding.modality import read_modality, to_8_bits
+from samsod.data.decoding.images import Bytes, read_truth, reduction, shrink
+from samsod.data.decoding.modality import read_modality, read_reduced, to_8_bits
 from samsod.data.sources.catalog import Pair
 from samsod.data.sources.modalities import settings_of
 from samsod.utils.errors import UserError
@@ -85,18 +84,14 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
         UserError: A file cannot be used, or one has another size than the reference; or most of the foreground strokes
             lie where nothing is labelled.
     """
-    images, reduce = read_modalities(pair.images, modalities, 0 if pair.labelled else least, sizes)
+    images, stored = read_modalities(pair.images, modalities, 0 if pair.labelled else least, sizes)
     maps = {name: read_truth(path).view(np.uint8) * np.uint8(255) for name, path in pair.maps.items()}
-    try:
-        maps = {name: shrink(image, reduce) for name, image in maps.items()}
-    except Indivisible:  # it has another size than the reference
-        return read_images(pair, modalities, 0, sizes)
     first, reference = next(iter(images.items()))
-    alike = {**(images if sizes == "equal" else {first: reference} if pair.has_own_mask else {}), **maps}
-    if reduce > 1 and len({image.shape[:2] for image in alike.values()}) > 1:
-        return read_images(pair, modalities, 0, sizes)  # says it with the sizes as they are stored
-    check_sizes(pair.files, {name: image.shape for name, image in alike.items()}, "data.sizes=any")
+    alike = images if sizes == "equal" else [first] if pair.has_own_mask else []
+    shapes = {name: stored[name] for name in alike} | {name: image.shape for name, image in maps.items()}
+    check_sizes(pair.files, shapes, "data.sizes=any")
     height, width = reference.shape[:2]
+    maps = {name: shrink(image, stored[first][0] // height)[0] for name, image in maps.items()}
     if pair.labelled and 2 * np.minimum(*maps.values()).sum() < maps["ground_truth"].sum():
         raise UserError(
             f"{pair.ground_truth}: most of its foreground lies outside the labelled region of {pair.labelled}; "
@@ -107,7 +102,7 @@ def read_images(pair: Pair, modalities: Mapping[str, ModalityConfig], least: int
 
 def read_modalities(
     sources: Mapping[str, Source], modalities: Mapping[str, ModalityConfig], least: int = 0, sizes: Sizes = "equal"
-) -> tuple[dict[str, Bytes], int]:
+) -> tuple[dict[str, Bytes], dict[str, tuple[int, int]]]:
     """Reads the images of a scene, whatever their sizes.
 
     Args:
@@ -117,31 +112,30 @@ def read_modalities(
         sizes: With `any` the sides of an image of another size than the first's are divided by a number of its own.
 
     Returns:
-        By modality uint8, H×W×3, or H×W of values of one channel; and by how much the sides of the first, and of those
-        of its size, were divided.
+        By modality uint8, H×W×3, or H×W of values of one channel; and the height and width that are stored of each.
 
     Raises:
         UserError: A file or its values cannot be used.
     """
+    images: dict[str, Bytes] = {}
+    stored: dict[str, tuple[int, int]] = {}
 
-    def read(name: str, factor: int) -> Bytes:
+    def read(name: str, reduce: int) -> None:
         source = sources[name]
         if isinstance(source, Path):
-            return read_modality(source, modalities[name], factor)
-        return shrink(to_8_bits(source, modalities[name], f"the {name} image"), factor)
+            images[name], factor = read_reduced(source, modalities[name], reduce)
+        else:
+            images[name], factor = shrink(to_8_bits(source, modalities[name], f"the {name} image"), reduce)
+        height, width = images[name].shape[:2]
+        stored[name] = height * factor, width * factor
 
-    reference, *others = sources
+    reference = next(iter(sources))
     reduce = _reduction(sources[reference], least)
-    images = {reference: read(reference, reduce)}
-    for name in others:
-        with suppress(Indivisible):
-            images[name] = read(name, reduce)
-        if reduce == 1 or (name in images and images[name].shape[:2] == images[reference].shape[:2]):
-            continue
-        if sizes == "equal":  # whoever compares sizes is to see those that are stored
-            return read_modalities(sources, modalities)
-        images[name] = read(name, _reduction(sources[name], least))
-    return images, reduce
+    for name, source in sources.items():
+        read(name, reduce)
+        if sizes == "any" and reduce > 1 and stored[name] != stored[reference]:
+            read(name, _reduction(source, least))
+    return images, stored
 
 
 def _reduction(source: Source, least: int) -> int:
@@ -172,14 +166,14 @@ def read_scene(
     Raises:
         UserError: An image cannot be used, or has another size than the reference.
     """
-    images, reduce = read_modalities(sources, modalities, 0 if shift else size, sizes)
+    images, stored = read_modalities(sources, modalities, 0 if shift else size, sizes)
     if sizes == "equal":
         called = {name: item if isinstance(item, Path) else f"the {name} image" for name, item in sources.items()}
-        check_sizes(called, {name: image.shape for name, image in images.items()}, setting)
-    height, width = next(iter(images.values())).shape[:2]
+        check_sizes(called, stored, setting)
+    height, width = next(iter(stored.values()))
     squares = resized(Images(shifted(images, shift), {}, width / height), size).images
     planes = {name: transforms.to_planes(image, bool(modalities[name].normalize)) for name, image in squares.items()}
-    return planes, (height * reduce, width * reduce)
+    return planes, (height, width)
 
 
 def check_sizes(called: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], setting: str) -> None:

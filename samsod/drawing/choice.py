@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from samsod.data.sources.catalog import Pair, PairSet
-from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.metrics.choice import ImageScores, columns_of
 from samsod.evaluation.tables.text import is_better_when_smaller
 from samsod.utils.errors import UserError, nearest
 
@@ -18,14 +18,7 @@ Place = tuple[str, str]
 
 def image_metric(scores: ImageScores, metric: str) -> float:
     """One of the columns of a results table for a single image: of the curves their maximum or mean."""
-    plain = {"S": scores.s, "MAE": scores.mae, "wF": scores.wf, "adpF": scores.adp_f, "adpE": scores.adp_e}
-    curves = {"F": scores.f, "E": scores.e}
-    if metric in plain:
-        value = plain[metric]
-        assert value is not None, "the weighted F-measure was not computed"
-        return value
-    curve = curves[metric[-1]]
-    return float(curve.max() if metric.startswith("max") else curve.mean())
+    return float(columns_of(scores)[metric])
 
 
 def ranked_images(scores: Mapping[str, Mapping[str, ImageScores]], metric: str, rule: str, count: int) -> list[Place]:

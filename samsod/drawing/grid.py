@@ -15,10 +15,10 @@ from samsod.data.sources.catalog import Pair, PairSet
 from samsod.drawing.choice import Place, find_images, image_metric, ranked_images
 from samsod.drawing.mosaic import Mosaic, Tile
 from samsod.evaluation.maps.score_cache import ScoreCache
-from samsod.evaluation.maps.scoring import MapPair, score_maps, score_pair
-from samsod.evaluation.maps.selected import map_sets
-from samsod.evaluation.metrics.saliency import ImageScores
-from samsod.evaluation.tables.text import best, check_metrics
+from samsod.evaluation.maps.scoring import MapSet, score_maps, score_pair
+from samsod.evaluation.maps.selected import check_whole
+from samsod.evaluation.metrics.choice import QUICK, ImageScores, chosen_columns, metrics_of
+from samsod.evaluation.tables.text import best
 from samsod.utils.errors import UserError, nearest
 
 NARROWEST = 0.68
@@ -32,13 +32,11 @@ class Sample:
 
     dataset: str
     pair: Pair
-    maps: Mapping[str, Path]
-    scores: Mapping[str, ImageScores]
+    maps: Mapping[str, tuple[Path, ImageScores]]
 
 
 def choose_images(
-    sets: Sequence[PairSet],
-    maps: Mapping[str, Mapping[str, Mapping[str, Path]]],
+    maps: Sequence[MapSet],
     rule: str,
     count: int,
     metric: str = "S",
@@ -52,38 +50,39 @@ def choose_images(
     Raises:
         UserError: A map is missing or cannot be scored; no such metric or method; a count below one.
     """
-    method = next(iter(maps)) if method is None else method
-    if method not in maps:
-        raise UserError(f"no method is called {method!r}{nearest(method, maps)}; known: {', '.join(maps)}")
-    check_metrics([metric])
+    known = dict.fromkeys(item.method for item in maps)
+    method = next(iter(known)) if method is None else method
+    if method not in known:
+        raise UserError(f"no method is called {method!r}{nearest(method, known)}; known: {', '.join(known)}")
+    (metric,) = chosen_columns([metric])
     if count < 1:
         raise UserError(f"{rule}: expected at least 1 image, found {count}")
-    scores = score_maps(map_sets(method, maps[method], sets), cache=cache, weighted_f=metric == "wF")[method]
+    its = [item for item in maps if item.method == method]
+    for item in its:
+        check_whole(item)
+    scores = score_maps(its, cache=cache, metrics=metrics_of([metric]))[method]
     return ranked_images(scores, metric, rule, count)
 
 
 def read_samples(
     sets: Sequence[PairSet],
     places: Sequence[Place],
-    maps: Mapping[str, Mapping[str, Mapping[str, Path]]],
-    weighted_f: bool = False,
+    maps: Sequence[MapSet],
+    metrics: Sequence[str] = QUICK,
 ) -> list[Sample]:
-    """The chosen images with all methods' maps and scores.
+    """The chosen images with all methods' maps and their scores by some metrics.
 
     Raises:
         UserError: A map is missing or cannot be scored; one line each.
     """
     samples, faults = [], []
+    methods = dict.fromkeys(item.method for item in maps)
+    known = {(item.method, item.dataset, one.stem): one for item in maps for one in item.pairs}
     for dataset, pair in find_images(sets, ["/".join(place) for place in places]):
-        files, scores = {}, {}
-        for method, by_set in maps.items():
-            path = by_set[dataset].get(pair.stem)
-            if path is None:
-                faults.append(f"{method}: no map for {pair.stem} of {dataset}")
-                continue
-            files[method] = path
-            scores[method] = score_pair(MapPair(pair.stem, path, pair.ground_truth), weighted_f)
-        samples.append(Sample(dataset, pair, files, scores))
+        found = {method: known.get((method, dataset, pair.stem)) for method in methods}
+        faults += [f"{method}: no map for {pair.stem} of {dataset}" for method, its in found.items() if its is None]
+        scored = {method: (its.prediction, score_pair(its, metrics)) for method, its in found.items() if its}
+        samples.append(Sample(dataset, pair, scored))
     if faults:
         raise UserError(*faults)
     return samples
@@ -119,11 +118,11 @@ def score_texts(sample: Sample, method: str, metrics: Sequence[str]) -> list[tup
     """What stands below a map, `S .912` and `M .021`, and whether no other method is better, as far as it shows."""
     texts = []
     for metric in metrics:
-        values = {name: round(image_metric(scores, metric), 3) for name, scores in sample.scores.items()}
+        values = {name: round(image_metric(scores, metric), 3) for name, (_, scores) in sample.maps.items()}
         strong = len(values) > 1 and values[method] == best(metric, values.values())
         texts.append((f"{SHORT.get(metric, metric)} {values[method]:.3f}".replace(" 0.", " ."), strong))
     return texts
 
 
 def _map(sample: Sample, method: str, metrics: Sequence[str]) -> Tile:
-    return Tile(read_saliency(sample.maps[method]), score_texts(sample, method, metrics))
+    return Tile(read_saliency(sample.maps[method][0]), score_texts(sample, method, metrics))

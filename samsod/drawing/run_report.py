@@ -23,12 +23,14 @@ from samsod.drawing.grid import Sample, input_pictures, read_samples, score_text
 from samsod.drawing.run_files import RunFiles
 from samsod.drawing.runs import Panel, draw_panel, run_panels
 from samsod.drawing.style import Theme, import_matplotlib, line_style
+from samsod.drawing.threshold_curves import METRICS as CURVES
 from samsod.drawing.threshold_curves import ThresholdCurves, draw_curves, lowest_shown, threshold_curves
 from samsod.engine.checkpoint import load_checkpoint
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
-from samsod.evaluation.tables.text import METRICS, best, with_arrow
+from samsod.evaluation.maps.selected import find_method_maps
+from samsod.evaluation.metrics.choice import metrics_of
+from samsod.evaluation.tables.text import METRICS, results_rows
 from samsod.modeling.samsod import build_model
 from samsod.registry import import_user_modules
 from samsod.utils.errors import UserError
@@ -92,24 +94,9 @@ def _summary(run: RunFiles) -> html.Markup:
 def _results(run: RunFiles) -> list[html.Markup]:
     if run.test is None:
         return [html.note("Not tested yet: tools/test_net.py writes the results; the commands are below.")]
-    names = list(run.results)
-    heading = ["set", "map", "images", *map(with_arrow, METRICS)]
-    rows = []
-    for dataset in run.results[FINAL]:
-        group = {name: run.results[name][dataset] for name in names if dataset in run.results[name]}
-        for name, scores in group.items():
-            cells = [_score_cell(scores, metric, list(group.values())) for metric in METRICS]
-            rows.append([dataset, name, str(scores.get("images", "-")), *cells])
+    heading, *rows = results_rows(run.results, html.strong)
     caption = f"Scores of the maps in {run.test}; the best map of each set in bold, where several were scored."
-    return [html.table(caption, heading, rows, left=2)]
-
-
-def _score_cell(scores: Any, metric: str, group: Sequence[Any]) -> str:
-    if metric not in scores:
-        return "-"
-    values = [round(other[metric], 4) for other in group if metric in other]
-    text = f"{scores[metric]:.4f}"
-    return html.strong(text) if len(values) > 1 and round(scores[metric], 4) == best(metric, values) else text
+    return [html.table(caption, heading, rows, left=heading.index("images"))]
 
 
 def _training(run: RunFiles) -> list[html.Markup]:
@@ -146,14 +133,14 @@ def _from_maps(run: RunFiles, images: int, cache: ScoreCache | None) -> list[htm
         return [html.note("Not tested yet.")]
     sets = [find_set(item, run.config.data.root, run.config.tested_modalities()) for item in run.config.data.test]
     maps = find_method_maps({FINAL: run.test / "maps"}, sets)
-    scores = score_maps(map_sets(FINAL, maps[FINAL], sets), cache=cache, weighted_f=False)
+    scores = score_maps(maps, cache=cache, metrics=("S", *CURVES))
     curves = threshold_curves(scores)
     figures = [_threshold_figure(dataset, kind, curves[dataset]) for dataset in curves for kind in ("pr", "f")]
     parts = [*_disagreements(run, scores), html.box("figures", figures)]
     grids = []
     for rule, title in (("worst", "Worst images by S-measure"), ("spread", "From the worst to the best by S-measure")):
         places = ranked_images(scores[FINAL], "S", rule, images)
-        samples = read_samples(sets, places, maps)
+        samples = read_samples(sets, places, maps, metrics_of(SCORES))
         grids.append(_grid(title, samples, several=len(sets) > 1, data=run.config.data))
     return [*parts, html.box("grids", grids)]
 
@@ -163,7 +150,7 @@ def _disagreements(run: RunFiles, scores: Scores) -> list[html.Markup]:
     notes = []
     for dataset, by_stem in scores[FINAL].items():
         written = run.results[FINAL].get(dataset, {}).get("S")
-        found = float(np.mean([image.s for image in by_stem.values()]))
+        found = float(np.mean([image["S"] for image in by_stem.values()]))
         if written is None or abs(found - written) > TOLERANCE:
             notes.append(html.note(f"The maps of {dataset} are not those results.json was computed from."))
     return notes
@@ -185,7 +172,7 @@ def _grid(title: str, samples: Sequence[Sample], several: bool, data: DataConfig
     rows = []
     for sample in samples:
         name = sample.pair.stem
-        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL])}
+        pictures = {**input_pictures(sample.pair, data), "saliency map": read_saliency(sample.maps[FINAL][0])}
         cells = [html.image(pixels, f"{what} of {name}") for what, pixels in pictures.items()]
         label = f"{sample.dataset}/{name}" if several else name
         # A line may break between two scores, not within one.

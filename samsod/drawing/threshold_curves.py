@@ -24,8 +24,11 @@ from samsod.drawing.style import (
     visible,
 )
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.saliency import SaliencyMetrics
+from samsod.evaluation.metrics.saliency import mean_scores
+from samsod.evaluation.metrics.subject import CURVE
 
+METRICS = ("precision", "recall", "F", "E")
+"""What curves are drawn of."""
 FIGURES = {"both": ("pr", "f"), "pr": ("pr",), "f": ("f",), "e": ("e",), "all": ("pr", "f", "e")}
 """Which curves each figure has, from top to bottom."""
 PANEL_HEIGHT = 2.2
@@ -69,10 +72,8 @@ def threshold_curves(scores: Scores) -> Curves:
     curves: Curves = {}
     for method, sets in scores.items():
         for dataset, images in sets.items():
-            metrics = SaliencyMetrics(weighted_f=False)
-            metrics.extend(images.values())
-            mean = metrics.curves()
-            curves.setdefault(dataset, {})[method] = ThresholdCurves(**mean)
+            mean = mean_scores(images.values())
+            curves.setdefault(dataset, {})[method] = ThresholdCurves(*(mean[name][:CURVE] for name in METRICS))
     return curves
 
 

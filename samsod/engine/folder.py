@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from samsod.config import Config, load_config, to_yaml
 from samsod.engine.run_state import STATE, RunState, write_state
 from samsod.utils import distributed
 from samsod.utils.errors import UserError
-from samsod.utils.files import check_writable, locked, write_text
+from samsod.utils.files import check_file_writable, check_writable, write_text
 
 MARK = "# written by samsod: all settings of the run in this folder\n"
 """First line of a config.yaml that samsod may replace."""
@@ -29,16 +28,13 @@ class RunFolder:
         self.path = Path(config.output)
         self.checkpoints = self.path / "checkpoints"
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keeps other runs out of the folder while the block runs; it is made when it is not there.
 
         Raises:
             UserError: On all ranks: another process works in it, it cannot be written to, or a file is in the way.
         """
-        with contextlib.ExitStack() as stack:
-            distributed.on_main(lambda: self._take(stack))
-            yield
+        return distributed.held(self.path, self._check)
 
     def prepare(self) -> None:
         """Makes what a run needs and writes its config."""
@@ -56,18 +52,12 @@ class RunFolder:
         if distributed.is_main():
             write_state(self.path, state)
 
-    def _take(self, stack: contextlib.ExitStack) -> None:
-        for folder in (self.path, self.checkpoints):
-            _check_link(folder)
-            check_writable(folder)
+    def _check(self) -> None:
+        """Refuses what is in the way, and to overwrite a config.yaml of the user's own, unless it says the same."""
+        check_writable(self.path)
+        check_writable(self.checkpoints)
         for name in FILES:
-            _check_link(self.path / name)
-            _check_file(self.path / name)
-        self._check_config()
-        stack.enter_context(locked(self.path))
-
-    def _check_config(self) -> None:
-        """Refuses to overwrite a config.yaml of the user's own, unless it says the same."""
+            check_file_writable(self.path / name, appended=True)
         path = self.path / "config.yaml"
         if not path.is_file() or self._replaceable(path.read_text(encoding="utf-8", errors="replace")):
             return
@@ -82,20 +72,3 @@ class RunFolder:
 
     def _replaceable(self, text: str) -> bool:
         return text.startswith(MARK) or text == to_yaml(self.config)
-
-
-def _check_link(path: Path) -> None:
-    """Raises UserError when a name is a link that leads nowhere."""
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"{path}: is a link to {path.readlink()}, which is not there")
-
-
-def _check_file(path: Path) -> None:
-    """Raises UserError when a file could not be written because something else is there."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected a file")
-    if path.exists():
-        try:
-            path.open("ab").close()
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None

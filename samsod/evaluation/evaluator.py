@@ -17,6 +17,7 @@ from samsod.data.loader import Batch, eval_loader
 from samsod.data.pair_images import check_sizes
 from samsod.data.pictures import to_grey
 from samsod.data.sources.catalog import Pair, PairSet
+from samsod.evaluation.metrics.choice import QUICK, STANDARD
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, overall, score_image
 from samsod.evaluation.photos import photo_reader
 from samsod.modeling.samsod import SaliencyModel, SentMaps
@@ -75,9 +76,8 @@ def evaluate(
     pair_set: PairSet,
     config: Config,
     streams: bool = False,
-    weighted_f: bool = True,
+    metrics: Sequence[str] = STANDARD,
     save: Callable[[str, np.ndarray], None] | None = None,
-    further: Sequence[str] = (),
 ) -> dict[str, SaliencyMetrics]:
     """Scores a model on a set; the same result on every rank.
 
@@ -89,10 +89,9 @@ def evaluate(
         pair_set: The set.
         config: The run's config.
         streams: Also score the single streams.
-        weighted_f: Compute the weighted F-measure, which takes longest.
+        metrics: Names of the metrics to compute; those that look at the image are given the reference.
         save: Called with every pair's stem and its final map, uint8 at the ground truth's size; in another thread,
             unless `data.workers` is 0.
-        further: Names of further metrics to compute; those that look at the image are given the reference.
 
     Returns:
         Metrics by map name.
@@ -104,7 +103,7 @@ def evaluate(
     """
 
     def score(predicted: Predicted) -> dict[str, ImageScores]:
-        return _score(predicted, config, weighted_f, save, further)
+        return _score(predicted, config, metrics, save)
 
     def share() -> dict[str, list[ImageScores]]:
         images: dict[str, list[ImageScores]] = {}
@@ -116,19 +115,15 @@ def evaluate(
                     images.setdefault(name, []).append(image)
         return images
 
-    metrics: dict[str, SaliencyMetrics] = {}
+    found: dict[str, SaliencyMetrics] = {}
     for shard in distributed.agreed(share):
         for name, images in shard.items():
-            metrics.setdefault(name, SaliencyMetrics(weighted_f, further)).extend(images)
-    return metrics
+            found.setdefault(name, SaliencyMetrics(metrics)).extend(images)
+    return found
 
 
 def _score(
-    predicted: Predicted,
-    config: Config,
-    weighted_f: bool,
-    save: Callable[[str, np.ndarray], None] | None,
-    further: Sequence[str],
+    predicted: Predicted, config: Config, metrics: Sequence[str], save: Callable[[str, np.ndarray], None] | None
 ) -> dict[str, ImageScores]:
     """Scores by map name; the mask is read here and nowhere else."""
     pair = predicted.pair
@@ -137,10 +132,10 @@ def _score(
     if config.data.sizes == "equal" or pair.has_own_mask:
         shapes = {next(iter(pair.images)): predicted.shape, "ground_truth": truth.shape}
         check_sizes(pair.files, shapes, "data.sizes=any")
-    scores = {}
+    scores: dict[str, ImageScores] = {}
     for name, logits in predicted.maps.items():
         grey = to_grey(logits, truth.shape, config.test)
-        scores[name] = score_image(grey, truth, weighted_f, further, photo_reader(pair.reference, truth))
+        scores[name] = score_image(grey, truth, metrics, photo_reader(pair.reference, truth))
         if save and name == FINAL:
             save(pair.stem, grey)
     return scores
@@ -155,5 +150,5 @@ def validate(model: SaliencyModel, sets: Sequence[PairSet], config: Config) -> d
     alone = config.model.adapter.gate_scope == "batch"
     share = 1 if alone else max(1, config.train.batch_size // distributed.world_size())
     quick = replace(config, test=replace(config.test, batch_size=share, modalities=[], shift=[]))
-    results = {str(i): evaluate(model, pairs, quick, weighted_f=False)[FINAL].result() for i, pairs in enumerate(sets)}
+    results = {str(i): evaluate(model, pairs, quick, metrics=QUICK)[FINAL].result() for i, pairs in enumerate(sets)}
     return overall(results)

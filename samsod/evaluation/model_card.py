@@ -9,7 +9,7 @@ from typing import Any
 
 from samsod.evaluation.inspection import Description, plain
 from samsod.evaluation.metrics.saliency import Results
-from samsod.evaluation.tables.text import METRICS
+from samsod.evaluation.tables.text import METRICS, markdown_table, results_rows
 from samsod.utils.errors import shown
 from samsod.utils.maps import FINAL
 from samsod.utils.trees import flat
@@ -99,11 +99,9 @@ def _scores(description: Description, scored: Mapping[str, Mapping[str, Any]]) -
         where = "these weights" if best["this file"] else f"the weights of step {best['step']}, which are not these"
         parts += [f"Validation, which chose the best epoch: {best['metric']} {best['score']:.4f}, of {where}."]
     if scored:
-        lines = [f"| test set | images | {' | '.join(METRICS)} |", f"|---|---{'|---' * len(METRICS)}|"]
-        for dataset, values in scored.items():
-            cells = [f"{values[metric]:.4f}" if metric in values else "-" for metric in METRICS]
-            lines += [f"| {_text(dataset)} | {_text(values.get('images', '-'))} | {' | '.join(cells)} |"]
-        parts += ["\n".join(lines), "As `tools/test_net.py` computes them; larger is better, of MAE smaller."]
+        heading, *rows = ([_text(cell) for cell in line] for line in results_rows({FINAL: scored}))
+        said = "As `tools/test_net.py` computes them; the arrows say which values are better, larger or smaller ones."
+        parts += [markdown_table(heading, rows), said]
     return "\n\n".join(parts if best or scored else [*parts, "Not known."])
 
 

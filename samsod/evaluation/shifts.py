@@ -8,6 +8,7 @@ from dataclasses import replace
 from samsod.config import Config
 from samsod.data.sources.catalog import PairSet
 from samsod.evaluation.evaluator import evaluate
+from samsod.evaluation.metrics.choice import metrics_of
 from samsod.modeling.samsod import SaliencyModel
 from samsod.utils.errors import UserError
 
@@ -43,7 +44,7 @@ def shift_scores(
         for distance in distances:
             shifts = [[right * distance, down * distance] for right, down in DIRECTIONS if distance] or [[0, 0]]
             moved = [replace(config, test=replace(config.test, shift=shift)) for shift in shifts]
-            results = [evaluate(model, found, one, streams=True, weighted_f=metric == "wF") for one in moved]
+            results = [evaluate(model, found, one, streams=True, metrics=metrics_of([metric])) for one in moved]
             for name in results[0]:
                 mean = sum(result[name].result()[metric] for result in results) / len(results)
                 scores.setdefault(found.name, {}).setdefault(name, []).append(mean)

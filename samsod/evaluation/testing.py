@@ -50,14 +50,14 @@ def run_test(model: SaliencyModel, sets: Sequence[PairSet], config: Config, outp
         OSError: A file cannot be written; the error names it.
     """
     _check_names(sets)
-    further = chosen_metrics(config.test.metrics, "test.metrics")
+    chosen = chosen_metrics(config.test.metrics, "test.metrics")
     folders = [MapsFolder(output / "maps" / found.name, [pair.stem for pair in found.pairs]) for found in sets]
     results: Results = {}
     try:
         distributed.on_main(lambda: _prepare(output, folders))
         model.eval()
         for found, folder in zip(sets, folders, strict=True):
-            metrics = evaluate(model, found, config, config.test.streams, save=folder.save, further=further)
+            metrics = evaluate(model, found, config, config.test.streams, chosen, folder.save)
             distributed.on_main(folder.publish)
             for name, metric in metrics.items():
                 results.setdefault(name, {})[found.name] = metric.result()

@@ -14,7 +14,8 @@ from samsod.evaluation.maps.groups import drawn_units, find_videos, video_scores
 from samsod.evaluation.maps.paired import Difference, paired_differences
 from samsod.evaluation.maps.results import open_cache
 from samsod.evaluation.maps.scoring import MapSet, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
+from samsod.evaluation.metrics.choice import metrics_of
 from samsod.evaluation.tables.text import csv_text, is_better_when_smaller, markdown_table, text_table
 from samsod.experiments.plan import Run
 from samsod.experiments.table import CompareConfig, TableConfig
@@ -78,7 +79,7 @@ def row_differences(table: TableConfig, runs: Sequence[Run], by_name: bool = Fal
         if first != second:
             raise UserError(f"compare: {pair.first} and {pair.second} are tested on different images")
     every = [item for items in maps.values() for item in items]
-    scores = score_maps(every, cache=open_cache(None), weighted_f="wF" in table.metrics)
+    scores = score_maps(every, cache=open_cache(None), metrics=metrics_of(table.metrics))
     videos = video_scores(scores, find_videos(every, by_name))
     drawn = drawn_units(scores, videos)
     labels = {row.name: row.label for row in table.rows}
@@ -119,7 +120,7 @@ def _maps(run: Run, known: dict[str, list[PairSet]]) -> list[MapSet]:
     key = f"{run.config.data} {run.config.model.modalities} {run.config.test}"
     if key not in known:
         known[key] = scored_sets(run.config.data.test, run.config, "data.test").sets
-    return map_sets(run.title, find_method_maps({run.title: run.maps}, known[key])[run.title], known[key])
+    return find_method_maps({run.title: run.maps}, known[key])
 
 
 def _tested(maps: Sequence[MapSet]) -> dict[str, list[str]]:

@@ -11,7 +11,8 @@ from typing import Any
 from samsod.data.selection import scored_sets
 from samsod.evaluation.maps.results import name_folders, open_cache, summarise, write_results
 from samsod.evaluation.maps.scoring import MapSet, score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
+from samsod.evaluation.metrics.choice import STANDARD, metrics_of
 from samsod.evaluation.tables.comparison import Comparison, Row, difference
 from samsod.evaluation.tables.reported import on_sets, reported_row, reported_rows
 from samsod.experiments.plan import Run
@@ -30,17 +31,17 @@ def other_maps(run: Run, predictions: Sequence[str]) -> list[MapSet]:
     if not predictions:
         return []
     sets = scored_sets(run.config.data.test, run.config, "data.test").sets
-    found = find_method_maps(name_folders("--pred", predictions), sets)
-    return [map_set for method, maps in found.items() for map_set in map_sets(method, maps, sets)]
+    return find_method_maps(name_folders("--pred", predictions), sets)
 
 
-def other_rows(maps: Sequence[MapSet]) -> list[Row]:
-    """Scores other methods' maps.
+def other_rows(maps: Sequence[MapSet], columns: Sequence[str]) -> list[Row]:
+    """Scores other methods' maps, in these columns and the standard ones.
 
     Raises:
         UserError: Maps cannot be scored.
     """
-    results = summarise(score_maps(maps, cache=open_cache(None))) if maps else {}
+    metrics = list(dict.fromkeys((*STANDARD, *metrics_of(columns))))
+    results = summarise(score_maps(maps, cache=open_cache(None), metrics=metrics)) if maps else {}
     return [Row(method, scores) for method, scores in results.items()]
 
 

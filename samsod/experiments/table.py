@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from samsod.config.yaml_tree import Faults, build, read_tree
+from samsod.evaluation.metrics.choice import chosen_columns
 from samsod.evaluation.tables.reported import reported_row, reported_rows
-from samsod.evaluation.tables.text import check_metrics
 from samsod.utils.errors import UserError, nearest
 
 
@@ -82,7 +82,7 @@ class TableConfig:
                 yield f"compare.{i}", f"expected two rows, found {pair.first!r} twice"
         if not self.metrics:
             yield "metrics", "expected at least one"
-        yield from _told_by(check_metrics, self.metrics, key="metrics")
+        yield from _told_by(chosen_columns, self.metrics, key="metrics")
         beside = [row.reported for row in self.rows if row.reported]
         unknown = list(_told_by(reported_rows, self.reported, key="reported")) if beside or self.reported else []
         yield from unknown
@@ -122,7 +122,7 @@ def read_table(path: Path) -> TableConfig:
     table = build(TableConfig, tree, faults)
     if faults:
         raise UserError(*faults)
-    return table
+    return replace(table, metrics=chosen_columns(table.metrics))
 
 
 def _told_by(check: Callable[..., object], *arguments: object, key: str) -> Faults:

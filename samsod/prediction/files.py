@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from samsod.prediction.scene_predictor import Scene
 from samsod.prediction.scenes import find_items
 from samsod.utils import distributed
 from samsod.utils.errors import UserError, shown
-from samsod.utils.files import check_writable, expanded, locked
+from samsod.utils.files import check_writable, expanded
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.progress import progress
 from samsod.utils.threads import Stages, behind, in_threads, taken_ahead
@@ -77,8 +76,7 @@ def predict_files(
         "precision": predictor.precision,
         "sources": {name: str(expanded(place).resolve()) for name, place in sources.items()},
     }
-    with ExitStack() as held:
-        distributed.on_main(lambda: held.enter_context(locked(folder.path)))
+    with distributed.held(folder.path):
         distributed.on_main(lambda: folder.prepare(settings))
         shares = distributed.agreed(lambda: predict_share(predictor, items, folder, threads, skip_bad))
         left_out = [*items.unmatched, *(fault for share in shares for fault in share.left_out)]

@@ -6,8 +6,9 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from samsod.utils.errors import Failure, UserError
+from samsod.utils.files import locked
 
 T = TypeVar("T")
 
@@ -148,6 +150,27 @@ def agreed(work: Callable[[], T]) -> list[T]:
         if fault is not None:
             raise fault
     return [value for value, _ in outcomes]
+
+
+@contextmanager
+def held(folder: Path, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Keeps other processes out of a folder while the block runs: rank 0 holds it for all, see `locked`.
+
+    Args:
+        folder: The folder; it is made when it is not there.
+        check: What rank 0 looks for first.
+
+    Raises:
+        UserError: On all ranks: `check` does, another process works in the folder, or it cannot be written to.
+    """
+    with ExitStack() as stack:
+
+        def take() -> None:
+            check()
+            stack.enter_context(locked(folder))
+
+        on_main(take)
+        yield
 
 
 def check_agreement(mine: Mapping[str, Any]) -> None:

@@ -105,15 +105,26 @@ def check_writable(folder: str | Path) -> None:
         raise UserError(f"{folder}: cannot write to {place}: {error.strerror}") from None
 
 
-def check_file_writable(path: Path) -> None:
+def check_file_writable(path: Path, appended: bool = False) -> None:
     """Refuses a file that could not be written, without making it or its folder.
+
+    Args:
+        path: The file.
+        appended: It is added to if it is there, and not replaced.
 
     Raises:
         UserError: See `check_writable`; or something else than a file has its name.
     """
     check_writable(path.parent)
-    if _nearest_that_exists(path) == path.absolute() and not path.is_file():
-        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; expected the name of a file")
+    if _nearest_that_exists(path) != path.absolute():
+        return
+    if not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}, expected a file")
+    if appended:
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _nearest_that_exists(path: Path) -> Path:
@@ -124,7 +135,8 @@ def _nearest_that_exists(path: Path) -> Path:
             return place
         except (FileNotFoundError, NotADirectoryError):
             if place.is_symlink():
-                raise UserError(f"{path}: {place} is a link to {os.readlink(place)}, which is not there") from None
+                where = f"{path}: " if place == path.absolute() else f"{path}: {place} "
+                raise UserError(f"{where}is a link to {os.readlink(place)}, which is not there") from None
             place = place.parent
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None

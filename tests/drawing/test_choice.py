@@ -7,14 +7,14 @@ import pytest
 
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.drawing.choice import find_images, image_metric, ranked_images
+from samsod.evaluation.metrics.choice import chosen_columns
 from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
-from samsod.evaluation.tables.text import METRICS, check_metrics
+from samsod.evaluation.tables.text import METRICS
 from samsod.utils.errors import UserError
 
 
 def scores_with(s: float, mae: float) -> ImageScores:
-    flat = np.zeros(256)
-    return ImageScores(s, mae, None, 0.0, 0.0, flat, flat, flat, flat)
+    return {"S": np.array([s]), "MAE": np.array([mae])}
 
 
 SCORES = {
@@ -42,7 +42,7 @@ def test_metrics_of_one_image_are_those_of_a_set_of_one() -> None:
     for metric in METRICS:
         assert image_metric(scores, metric) == pytest.approx(expected[metric], abs=1e-15), metric
     with pytest.raises(UserError, match=r"no metric is called 'maxG' \(did you mean 'maxF'\?\); known: S"):
-        check_metrics(["S", "maxG"])
+        chosen_columns(["S", "maxG"])
 
 
 def test_images_are_found_by_stem_and_by_set() -> None:

@@ -14,6 +14,7 @@ from samsod.drawing.grid import choose_images, grid_mosaics, read_samples, score
 from samsod.drawing.mosaic import Mosaic, Tile, draw_mosaics
 from samsod.drawing.style import COLUMN, DARK, LIGHT, PAGE
 from samsod.evaluation.maps.selected import find_method_maps
+from samsod.evaluation.metrics.choice import columns_of
 from samsod.evaluation.metrics.saliency import score_image
 from samsod.utils.errors import UserError
 from tests.conftest import RGBT
@@ -40,27 +41,30 @@ def predictions(tmp_path: Path, sets: list[PairSet]) -> dict[str, Path]:
 
 
 def test_chosen_images_follow_the_scores(sets: list[PairSet], predictions: dict[str, Path]) -> None:
-    maps = find_method_maps(predictions, sets)
+    maps = find_method_maps(predictions, sets, partial=True)
     mae = {}
-    for pair in sets[0].pairs:
-        grey = read_rgb(maps["fading"]["pairs"][pair.stem])[..., 0]
-        mae[pair.stem] = score_image(grey, read_truth(pair.ground_truth), False).mae
+    assert [(item.method, item.dataset) for item in maps] == [("fading", "pairs"), ("exact", "pairs")]
+    for pair, its in zip(sets[0].pairs, maps[0].pairs, strict=True):
+        grey = read_rgb(its.prediction)[..., 0]
+        mae[pair.stem] = float(score_image(grey, read_truth(pair.ground_truth))["MAE"][0])
     expected = sorted(mae, key=lambda stem: -mae[stem])
-    assert [stem for _, stem in choose_images(sets, maps, "worst", 3, "MAE")] == expected[:3]
-    assert choose_images(sets, maps, "best", 1, "MAE", "fading") == [("pairs", expected[-1])]
-    assert len(choose_images(sets, maps, "spread", 5, "wF", "exact")) == 5
+    assert [stem for _, stem in choose_images(maps, "worst", 3, "MAE")] == expected[:3]
+    assert choose_images(maps, "best", 1, "MAE", "fading") == [("pairs", expected[-1])]
+    assert len(choose_images(maps, "spread", 5, "wF", "exact")) == 5
+    assert choose_images(maps, "best", 1, "binIoU", "fading") == [("pairs", "000")]  # without noise
+    assert len(choose_images(maps, "best", 2, "ccm")) == 2  # which looks at the reference's image
 
 
 def test_faults_are_named(sets: list[PairSet], predictions: dict[str, Path]) -> None:
-    maps = find_method_maps(predictions, sets)
+    maps = find_method_maps(predictions, sets, partial=True)
     with pytest.raises(UserError, match=r"no method is called 'exakt' \(did you mean 'exact'\?\)"):
-        choose_images(sets, maps, "worst", 1, "S", "exakt")
+        choose_images(maps, "worst", 1, "S", "exakt")
     with pytest.raises(UserError, match="worst: expected at least 1 image, found 0"):
-        choose_images(sets, maps, "worst", 0)
+        choose_images(maps, "worst", 0)
     (predictions["exact"] / "003.png").unlink()
-    maps = find_method_maps(predictions, sets)
+    maps = find_method_maps(predictions, sets, partial=True)
     with pytest.raises(UserError, match=r"^exact: no map for 1 images of pairs: 003$"):
-        choose_images(sets, maps, "best", 1, "S", "exact")
+        choose_images(maps, "best", 1, "S", "exact")
     with pytest.raises(UserError, match=r"^exact: no map for 003 of pairs$"):
         read_samples(sets, [("pairs", "003")], maps)
     assert len(read_samples(sets, [("pairs", "004")], maps)) == 1  # what is not drawn may be missing
@@ -69,22 +73,25 @@ def test_faults_are_named(sets: list[PairSet], predictions: dict[str, Path]) -> 
         read_samples(sets, [("pairs", "004")], maps)
     shutil.rmtree(predictions["exact"])
     with pytest.raises(UserError, match="exact: no such folder"):
-        find_method_maps(predictions, sets)
+        find_method_maps(predictions, sets, partial=True)
 
 
 def test_scores_stand_below_the_maps_and_the_best_in_bold(sets: list[PairSet], predictions: dict[str, Path]) -> None:
-    (sample,) = read_samples(sets, [("pairs", "009")], find_method_maps(predictions, sets))
-    fading = sample.scores["fading"]
+    (sample,) = read_samples(sets, [("pairs", "009")], find_method_maps(predictions, sets, partial=True))
+    fading = {name: float(value) for name, value in columns_of(sample.maps["fading"][1]).items()}
     assert score_texts(sample, "exact", ("S", "MAE")) == [("S 1.000", True), ("M .000", True)]
     assert score_texts(sample, "fading", ("S", "maxF")) == [
-        (f"S {fading.s:.3f}".replace("0.", "."), False),
-        (f"maxF {fading.f.max():.3f}".replace("0.", "."), False),
+        (f"S {fading['S']:.3f}".replace("0.", "."), False),
+        (f"maxF {fading['maxF']:.3f}".replace("0.", "."), False),
     ]
+    (sample,) = read_samples(sets, [("pairs", "009")], find_method_maps(predictions, sets), ["MAE", "IoU", "CCM"])
+    assert score_texts(sample, "exact", ("binIoU", "MAE")) == [("binIoU 1.000", True), ("M .000", True)]
+    assert 0 < columns_of(sample.maps["fading"][1])["CCM"] < columns_of(sample.maps["exact"][1])["CCM"]
 
 
 def test_many_methods_go_into_blocks(sets: list[PairSet], predictions: dict[str, Path]) -> None:
     seventeen = {f"m{i}": predictions["exact"] for i in range(17)}
-    samples = read_samples(sets, [("pairs", "001"), ("pairs", "002")], find_method_maps(seventeen, sets))
+    samples = read_samples(sets, [("pairs", "001"), ("pairs", "002")], find_method_maps(seventeen, sets, partial=True))
     mosaics = grid_mosaics(samples, ("S",), PAGE, DataConfig())
     assert [list(mosaic.titles[:3]) for mosaic in mosaics] == [["rgb", "thermal", "truth"]] * 3
     assert [title for mosaic in mosaics for title in mosaic.titles[3:]] == list(seventeen)

@@ -86,7 +86,7 @@ def test_the_report_holds_the_figures_of_the_run(tested_run: Path, undrawn: None
     s = {}
     for path in (tested_run / "test" / "maps" / "<i>set").iterdir():
         truth = read_truth(tested_run.parent / "four" / "GT" / path.name)
-        s[path.stem] = score_image(read_saliency(path), truth, False).s
+        s[path.stem] = float(score_image(read_saliency(path), truth)["S"][0])
     shown = [alt.removeprefix("saliency map of ") for alt in page.alts if alt.startswith("saliency map of ")]
     assert shown == sorted(s, key=lambda stem: s[stem]) * 2  # the worst first, then from worst to best
     assert "model.size micro large" in page.text and "model.adapter.name" not in "".join(page.texts[:40])

@@ -7,9 +7,9 @@ import pytest
 
 from samsod.data.decoding.images import read_rgb
 from samsod.drawing.style import DARK, LIGHT
-from samsod.drawing.threshold_curves import Curves, draw_threshold_curves, lowest_shown, threshold_curves
+from samsod.drawing.threshold_curves import METRICS, Curves, draw_threshold_curves, lowest_shown, threshold_curves
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.saliency import SaliencyMetrics, score_image
+from samsod.evaluation.metrics.saliency import ImageScores, SaliencyMetrics, score_image
 from tests.pictures import count_colours
 
 RNG = np.random.default_rng(0)
@@ -27,7 +27,9 @@ def make_scores(methods: int, sets: int, images: int = 2) -> tuple[Scores, Maps]
         for method in (f"method {i}" for i in range(methods)):
             pairs = [((0.5 * truth + 0.5 * RNG.random(truth.shape)) * 255, truth) for truth in truths]
             levels = [(grey.astype(np.uint8), truth) for grey, truth in pairs]
-            images_of = {str(i): score_image(grey, truth, False) for i, (grey, truth) in enumerate(levels)}
+            images_of: dict[str, ImageScores] = {
+                str(i): score_image(grey, truth, METRICS) for i, (grey, truth) in enumerate(levels)
+            }
             scores.setdefault(method, {})[dataset] = images_of
             maps.setdefault(dataset, levels)
     return scores, maps
@@ -47,14 +49,13 @@ def test_curves_are_means_over_the_images_at_every_threshold() -> None:
         found = curves["set 1"]["method 0"]
         assert found.precision[threshold] == pytest.approx(np.mean(precision), abs=1e-12)
         assert found.recall[threshold] == pytest.approx(np.mean(recall), abs=1e-12)
-        e = [image.e[threshold] for image in scores["method 0"]["set 1"].values()]
+        e = [image["E"][threshold] for image in scores["method 0"]["set 1"].values()]
         assert found.e[threshold] == pytest.approx(np.mean(e), abs=1e-12)
 
 
 def test_the_largest_f_is_that_of_the_table() -> None:
     scores, _ = make_scores(1, 1, images=4)
-    metrics = SaliencyMetrics(weighted_f=False)
-    metrics.extend(scores["method 0"]["set 0"].values())
+    metrics = SaliencyMetrics(images=scores["method 0"]["set 0"].values())
     curve = threshold_curves(scores)["set 0"]["method 0"]
     assert curve.max_f == metrics.result()["maxF"] == curve.f[curve.best]
     assert curve.max_e == metrics.result()["maxE"]

@@ -15,7 +15,9 @@ from samsod.engine.checkpoint import load_checkpoint, save_checkpoint
 from samsod.evaluation.inspection import describe
 from samsod.evaluation.model_card import model_card
 
-RESULTS = {"final": {"VT821": {"S": 0.91, "MAE": 0.02, "images": 821}, "a | <b>": {"S": 0.5, "images": 2}}}
+RESULTS = {
+    "final": {"VT821": {"S": 0.91, "MAE": 0.02, "binIoU": 0.8, "images": 821}, "a | <b>": {"S": 0.5, "images": 2}}
+}
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ def test_scores_that_are_known_are_told(card: Any) -> None:
         {"type": "vt821", "name": "VT821"},
         {"type": "a-b", "name": "a | <b>"},
     ]
+    assert "| MAE↓ | binIoU↑ |" in body and "| 0.0200 | 0.8000 |" in body
     assert "| VT821 | 821 | 0.9100 | - |" in body and r"| a \| &lt;b> | 2 | 0.5000 |" in body
 
 

@@ -17,7 +17,7 @@ from samsod.drawing.choice import find_images
 from samsod.evaluation.maps.folder import MapsFolder
 from samsod.evaluation.maps.results import summarise
 from samsod.evaluation.maps.scoring import score_maps
-from samsod.evaluation.maps.selected import find_method_maps, map_sets
+from samsod.evaluation.maps.selected import find_method_maps
 from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import FINAL, Samsod
 from samsod.utils.errors import UserError
@@ -50,12 +50,12 @@ def test_maps_lie_as_the_frames_and_are_scored_so(config: Config, films: Path, t
     assert maps_in(out / "maps" / "films") == frames
     assert json.loads((out / "maps" / ".films.json").read_text()) == frames
     for maps in (out / "maps", out / "maps" / "films"):
-        found = map_sets("ours", find_method_maps({"ours": maps}, [pairs])["ours"], [pairs])
+        found = find_method_maps({"ours": maps}, [pairs])
         scores = score_maps(found)
         assert list(scores["ours"]["films"]) == [name.removesuffix(".png") for name in frames]
         assert summarise(scores)["ours"]["films"] == results[FINAL]["films"]
     few = PairSet("films", pairs.pairs[1:3])
-    chosen = map_sets("ours", find_method_maps({"ours": out / "maps"}, [few])["ours"], [few])
+    chosen = find_method_maps({"ours": out / "maps"}, [few])
     assert [pair.stem for pair in chosen[0].pairs] == ["boat/001", "cat/000"]
     assert find_images([pairs], ["cat/001"])[0][1].stem == find_images([pairs], ["films/cat/001"])[0][1].stem
 
@@ -65,9 +65,10 @@ def test_what_lacks_a_map_is_named_by_video(films: Path, tmp_path: Path) -> None
         shutil.copytree(films / video / "GT", tmp_path / "method" / video)
     (tmp_path / "method" / "cat" / "001.png").unlink()
     pairs = pairs_of(films)
-    maps = find_method_maps({"method": tmp_path / "method"}, [pairs])
     with pytest.raises(UserError, match="method: no map for 1 images of films: cat/001"):
-        map_sets("method", maps["method"], [pairs])
+        find_method_maps({"method": tmp_path / "method"}, [pairs])
+    (some,) = find_method_maps({"method": tmp_path / "method"}, [pairs], partial=True)
+    assert [pair.stem for pair in some.pairs] == [pair.stem for pair in pairs.pairs][:-1]
 
 
 def test_maps_of_other_videos_are_taken_away_and_strangers_stay(tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def test_what_a_table_cannot_show_is_found_before_anything_runs(table_file: Path
     row, none = "{name: a, config: base.yaml, reported: %s}", '""'
     (metric,) = told(f"metrics: [S, maxG]\nrows: [{row % none}]\n")
     assert metric.startswith("metrics: no metric is called 'maxG' (did you mean 'maxF'?); known: S")
+    table_file.write_text(f"metrics: [s, MAXIOU, mae]\nrows: [{row % none}]\n")
+    assert read_table(table_file).metrics == ["S", "maxIoU", "MAE"]
     (table,) = told(f"reported: tabel3\nrows: [{row % 'x'}, {row.replace('a,', 'b,') % 'y'}]\n")
     assert table.startswith("reported: the paper has no 'tabel3' (did you mean 'table3'?)")
     (beside,) = told(f"reported: table1\nrows: [{row % 'SAMSOD-lrge'}]\n")

@@ -205,7 +205,7 @@ def test_a_run_made_by_another_process_is_named_before_anything_starts(plan: Pla
     assert not runs[0].folder.exists()
     runs[1].folder.parent.mkdir(parents=True)
     runs[1].folder.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"split/seed0 is a link to .*nowhere, which is not there"):
+    with pytest.raises(UserError, match=r"split/seed0: is a link to .*nowhere, which is not there"):
         check_free(runs)
     runs[1].folder.unlink()
     runs[0].folder.mkdir(parents=True)

@@ -109,7 +109,7 @@ def test_make_report(tmp_path: Path, tested_run: Path, undrawn: None, tool: Tool
     assert code == 0 and out.startswith(f"written: {tmp_path / 'new' / 'page.html'} (")
     assert (tmp_path / "new" / "page.html").read_text().endswith("</html>\n")
     fault(tool("make_report", tmp_path / "nowhere"), "nowhere: no such folder")
-    fault(tool("make_report", tested_run, "--output", tmp_path), "is a folder; expected the name of a file")
+    fault(tool("make_report", tested_run, "--output", tmp_path), "is a folder, expected a file")
     fault(tool("make_report", tested_run, "--images", "0"), "--images")
     (tested_run / "metrics.jsonl").write_text("")
     fault(tool("make_report", tested_run), "no step is logged yet")

@@ -95,22 +95,16 @@ def read_orientation(path: str | Path) -> int:
     return orientation(_read(Path(path)))
 
 
-class Indivisible(Exception):
-    """The sides of an image are no multiples of what they were to be divided by."""
+def shrink(image: Bytes, factor: int) -> tuple[Bytes, int]:
+    """Averages squares of `factor` × `factor` pixels; an image that cannot be cut into such stays.
 
-
-def shrink(image: Bytes, factor: int) -> Bytes:
-    """Averages squares of `factor` × `factor` pixels.
-
-    Raises:
-        Indivisible: The image cannot be cut into such squares.
+    Returns:
+        The image, and by how much its sides were divided, `factor` or 1.
     """
     height, width = image.shape[:2]
-    if height % factor or width % factor:
-        raise Indivisible
-    if factor == 1:
-        return image
-    return as_bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA))
+    if factor == 1 or height % factor or width % factor:
+        return image, 1
+    return as_bytes(cv2.resize(image, (width // factor, height // factor), interpolation=cv2.INTER_AREA)), factor
 
 
 def read_truth(path: str | Path) -> Mask:

@@ -14,6 +14,11 @@ from samsod.utils.errors import UserError
 
 
 def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> Bytes:
+    """The image alone that `read_reduced` gives."""
+    return read_reduced(path, config, reduce)[0]
+
+
+def read_reduced(path: str | Path, config: ModalityConfig, reduce: int) -> tuple[Bytes, int]:
     """Reads an image of one channel or three, whatever it is stored in.
 
     One channel is repeated to three, alpha is dropped. 8-bit values stay as they are unless there is a
@@ -25,21 +30,21 @@ def read_modality(path: str | Path, config: ModalityConfig, reduce: int = 1) -> 
     Args:
         path: The file.
         config: How its values are to be taken; a scale that is left open counts as `image`.
-        reduce: Both sides are divided by it.
+        reduce: Both sides are divided by it, if they are multiples of it.
 
     Returns:
-        uint8, H×W×3, red first.
+        uint8, H×W×3, red first; and by how much its sides were divided, `reduce` or 1.
 
     Raises:
         UserError: The file is missing, empty, not an image, truncated or damaged; or its values have no natural
             range and `config` gives none. One line that names it.
-        Indivisible: Its sides are no multiples of `reduce`.
     """
     early = config.missing is None  # else averaging would mix missing values into their neighbours
-    image, left = decode_stored(Path(path), reduce if early else 1)
+    image, left = decode_stored(Path(path), reduce) if early else (decode_stored(Path(path))[0], reduce)
     result = to_8_bits(image, config, str(path))
     colour = cv2.cvtColor(result, cv2.COLOR_GRAY2RGB if result.ndim == 2 else cv2.COLOR_BGR2RGB)
-    return shrink(as_bytes(colour), left if early else reduce)
+    shrunk, factor = shrink(as_bytes(colour), left)
+    return shrunk, factor if left > 1 else reduce
 
 
 def to_8_bits(image: npt.NDArray[Any], config: ModalityConfig, called: str) -> Bytes:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from samsod.utils.errors import UserError, shown
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+OWN = "."
+"""Among the names of folders in a video's: the video's own."""
+StemOf = Callable[[Path], str | None]
 
 
 class Absent(UserError):
@@ -21,15 +25,24 @@ class NoImage(UserError):
     """A folder holds no image."""
 
 
-def images_by_stem(folder: Path) -> dict[str, Path]:
+def plain_stem(path: Path) -> str | None:
+    """The name of a file without its ending."""
+    return path.stem
+
+
+def images_by_stem(folder: Path, stem_of: StemOf = plain_stem) -> dict[str, Path]:
     """The images of a folder by stem, in the order of their names; other files and hidden ones are passed over.
 
     Links that lead nowhere count: what reads them will say so.
 
+    Args:
+        folder: The folder.
+        stem_of: Finds the stem in a file's name; None: it is not one of these.
+
     Raises:
         UserError: The folder cannot be listed, holds no image, or some of one stem; one line for each such stem.
     """
-    return by_stem(images_in(folder), folder)
+    return by_stem(images_in(folder), folder, stem_of)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -42,30 +55,33 @@ def images_in(folder: Path) -> list[Path]:
     return [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 
 
-def images_or_frames(folder: Path, within: Sequence[str] = ()) -> dict[str, Path]:
+def images_or_frames(folder: Path, within: Sequence[str] = (OWN,), stem_of: StemOf = plain_stem) -> dict[str, Path]:
     """The images of a folder by stem; where it holds none, those of the videos in it by `VIDEO/stem`.
 
     Args:
         folder: The folder, with `0001.png`, or with `VIDEO/GT/0001.png`, or `VIDEO/0001.png`.
-        within: How the folder in a video's that holds its images may be called; empty: they lie in the video's own.
+        within: How the folder in a video's that holds its images may be called; last, `OWN`.
+        stem_of: As of `images_by_stem`.
 
     Raises:
         UserError: As of `images_by_stem`.
     """
     try:
-        return images_by_stem(folder)
+        return images_by_stem(folder, stem_of)
     except NoImage:
         frames = {}
         for video in subfolders(folder):
-            for place in children(video, within)[:1] if within else [video]:
+            own = [video] if OWN in within else []
+            for place in [*children(video, within), *own][:1]:
                 with suppress(NoImage):
-                    frames.update({f"{video.name}/{stem}": path for stem, path in images_by_stem(place).items()})
+                    found = images_by_stem(place, stem_of)
+                    frames.update({f"{video.name}/{stem}": path for stem, path in found.items()})
         if not frames:
             raise
         return frames
 
 
-def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
+def by_stem(paths: Iterable[Path], place: Path, stem_of: StemOf = plain_stem) -> dict[str, Path]:
     """Images by stem, in the given order; messages say that they were found in a place.
 
     Raises:
@@ -74,10 +90,12 @@ def by_stem(paths: Iterable[Path], place: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     faults = []
     for path in paths:
-        if path.stem in files:
-            both = f"{shown(files[path.stem].name)} and {shown(path.name)}"
+        if (stem := stem_of(path)) is None:
+            continue
+        if stem in files:
+            both = f"{shown(files[stem].name)} and {shown(path.name)}"
             faults.append(f"{shown(place)}: two files of the same stem: {both}")
-        files[path.stem] = path
+        files[stem] = path
     if not files:
         raise NoImage(f"{shown(place)}: holds no image ({', '.join(ENDINGS)})")
     if faults:

@@ -185,7 +185,7 @@ def lines_of(path: Path) -> list[str]:
 
 def _listed(path: Path, known: Files, videos: Mapping[str, Sequence[str]]) -> list[str]:
     """The stems a list file names, in its order; of a video it names, those given here."""
-    stems = [stem for line in lines_of(path) for stem in videos.get(line) or [_as_stem(line, known)]]
+    stems = [stem for line in lines_of(path) for stem in videos.get(line) or [as_stem(line, known)]]
     if not stems:
         raise UserError(f"{path}: the list file names no stem")
     doubled = [stem for stem, count in Counter(stems).items() if count > 1]
@@ -194,7 +194,7 @@ def _listed(path: Path, known: Files, videos: Mapping[str, Sequence[str]]) -> li
     return stems
 
 
-def _as_stem(line: str, known: Collection[str]) -> str:
-    """Lists in the wild name files too."""
+def as_stem(line: str, known: Collection[str]) -> str:
+    """The stem that a list's line means; lists in the wild name files too."""
     stem, ending = os.path.splitext(line)
     return stem if line not in known and ending.lower() in ENDINGS else line

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from samsod.data.sources.folders import ENDINGS, NoImage, by_stem, children, images_by_stem, images_in, subfolders
+from samsod.data.sources.folders import ENDINGS, OWN, NoImage, images_or_frames
 from samsod.utils.errors import shown
 
 
@@ -23,36 +22,23 @@ class Files:
     prefix: str = ""
     suffix: str = ""
 
-    def by_stem(self, folder: Path, within: Sequence[str] = ()) -> dict[str, Path]:
+    def by_stem(self, folder: Path, within: Sequence[str] = (OWN,)) -> dict[str, Path]:
         """The images of a folder by stem, in the order of their names; if it holds none, those of the videos in it.
 
         Args:
             folder: The folder, this one or one in it: with `0001.png`, or with `VIDEO/0001.png`, whose stem is
                 `VIDEO/0001`.
-            within: How a folder in a video's may be called that holds its images, when these do not lie in its own.
+            within: How the folder in a video's that holds its images may be called; last, `OWN`.
 
         Raises:
             UserError: It cannot be listed, holds no such image, or some of one stem; one line for each such stem.
         """
-        if images_in(folder):
-            return self._images(folder)
-        found: dict[str, Path] = {}
-        for video in subfolders(folder):
-            place = video if images_in(video) else next(iter(children(video, within)), video)
-            with suppress(NoImage):
-                found |= {f"{video.name}/{stem}": path for stem, path in self._images(place).items()}
-        return found or images_by_stem(folder)  # which says that there is none
-
-    def _images(self, folder: Path) -> dict[str, Path]:
-        if not (self.prefix or self.suffix):
-            return images_by_stem(folder)
-        found = [path for path in images_in(folder) if self._stem(path) is not None]
-        if not found:
-            raise NoImage(f"{shown(folder)}: no image in it is called {self.prefix}NAME{self.suffix}")
-        stems = {str(self._stem(path)): path for path in found}
-        if len(stems) < len(found):
-            by_stem(found, folder)  # which says which
-        return stems
+        try:
+            return images_or_frames(folder, within, self._stem)
+        except NoImage:
+            if not (self.prefix or self.suffix):
+                raise
+            raise NoImage(f"{shown(folder)}: no image in it is called {self.prefix}NAME{self.suffix}") from None
 
     def _stem(self, path: Path) -> str | None:
         whole = self.suffix.lower().endswith(ENDINGS)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from samsod.data.sources.folders import ENDINGS, some_of
-from samsod.data.sources.pairing import lines_of, video_of
+from samsod.data.sources.folders import some_of
+from samsod.data.sources.pairing import as_stem, lines_of, video_of
 from samsod.evaluation.maps.scoring import MapSet, Scores
-from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.metrics.saliency import ImageScores, mean_scores
 from samsod.utils.errors import UserError, collected, nearest, shown
 
 
@@ -65,19 +62,13 @@ def _group(text: str, known: Mapping[str, set[str]]) -> Group:
         near = nearest(dataset, known)
         said = f"{dataset!r} is no data set{near}" if dataset else "say which data set's: SET:NAME=LIST"
         raise UserError(f"--group {text}: {said}; there are {', '.join(known)}")
-    stems = _read_list(Path(place))
+    names = [line for line in lines_of(Path(place)) if not line.startswith("#")]
+    if not names:
+        raise UserError(f"{place}: lists no name")
+    stems = list(dict.fromkeys(as_stem(name, known[dataset]) for name in names))
     if unknown := [stem for stem in stems if stem not in known[dataset]]:
         raise UserError(f"{place}: {len(unknown)} of {len(stems)} names are no image of {dataset}: {some_of(unknown)}")
     return Group(dataset, shown(name), tuple(stems))
-
-
-def _read_list(path: Path) -> list[str]:
-    """The stems of a list, each once."""
-    names = [line for line in lines_of(path) if not line.startswith("#")]
-    if not names:
-        raise UserError(f"{path}: lists no name")
-    split = map(os.path.splitext, names)
-    return list(dict.fromkeys(stem if end.lower() in ENDINGS else stem + end for stem, end in split))
 
 
 def group_scores(scores: Scores, groups: Sequence[Group]) -> Scores:
@@ -123,7 +114,7 @@ def video_scores(scores: Scores, videos: Videos) -> Scores:
             frames: dict[str, list[ImageScores]] = {}
             for stem, image in by_set[dataset].items():
                 frames.setdefault(video_of_stem[stem], []).append(image)
-            means.setdefault(method, {})[dataset] = {video: _mean(images) for video, images in frames.items()}
+            means.setdefault(method, {})[dataset] = {video: mean_scores(images) for video, images in frames.items()}
     return means
 
 
@@ -143,15 +134,3 @@ def drawn_units(scores: Scores, videos: Scores) -> Scores:
         | whole.get(method, {})
         for method, by_set in scores.items()
     }
-
-
-def _mean(images: Sequence[ImageScores]) -> ImageScores:
-    """The mean of every value and of every entry of the curves."""
-
-    def mean(values: Sequence[float | np.ndarray | None]) -> float | np.ndarray | None:
-        return None if values[0] is None else np.mean(values, axis=0)  # type: ignore[arg-type]
-
-    plain = [field.name for field in fields(ImageScores) if field.name != "further"]
-    values = {name: mean([getattr(image, name) for image in images]) for name in plain}
-    further = {name: mean([image.further[name] for image in images]) for name in images[0].further}
-    return ImageScores(**values, further=further)  # type: ignore[arg-type]

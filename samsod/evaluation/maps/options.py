@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from samsod.config.command_line import OneLineParser, add_reported, names, positive
+from samsod.config.command_line import OneLineParser, add_shared, names, positive
 
 
 def parse() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
 
 
 def _add_inputs(parser: OneLineParser) -> None:
-    add = parser.add_argument
+    add = parser.add
     around = "; with ,prefix=TEXT or ,suffix=TEXT behind it, of files called so around the stem"
     add("--pred", action="append", required=True, metavar="[NAME=]DIR", help=f"a method; repeatable{around}")
     add("--gt", action="append", required=True, metavar="[NAME=]DIR", help=f"masks; repeatable{around}")
@@ -50,12 +50,11 @@ def _add_inputs(parser: OneLineParser) -> None:
 
 
 def _add_tables(parser: OneLineParser) -> None:
-    add = parser.add_argument
-    add("--json", action="store_true", help="print method -> data set -> metric as JSON alone")
+    add = parser.add
+    add_shared(parser, "--json", "--reported")
     add("--output", metavar="DIR", type=Path, help="write results.json, .csv, .md and .tex there")
     add("--xlsx", metavar="FILE", type=Path, help="write the table as a workbook (needs openpyxl)")
     add("--per-image", metavar="FILE", type=Path, help="write every image's scores as CSV")
-    add_reported(parser)
     add("--columns", type=names, metavar="NAME,...", help="the tables' columns, in this order")
     add("--digits", type=int, choices=(3, 4), default=4, help="digits of the tables (default: 4)")
     colours = "in LaTeX, the best three red, green and blue, through xcolor"

@@ -15,7 +15,7 @@ import numpy as np
 
 from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.scoring import Scores
-from samsod.evaluation.metrics.choice import further_metric
+from samsod.evaluation.metrics.choice import column_names, columns_of
 from samsod.evaluation.metrics.saliency import ImageScores
 from samsod.evaluation.tables.text import csv_text, is_better_when_smaller, text_table
 from samsod.utils.errors import UserError, nearest
@@ -89,7 +89,7 @@ def paired_differences(
         layout = next(iter(images.values()))
         vectors = [[_vectors([scores[run][dataset][stem] for stem in images]) for run in side] for side in runs]
         columns = np.array([[_columns(one.mean(axis=0), layout) for one in side] for side in vectors])
-        found[dataset] = _names(layout), columns, _resampled(vectors, layout, shares, generator)
+        found[dataset] = [*column_names(layout)], columns, _resampled(vectors, layout, shares, generator)
     if together and len(found) > 1:
         counts = np.array([len(images) for images in scores[runs[0][0]].values()])
         parts = counts / counts.sum()
@@ -161,27 +161,10 @@ def _resampled(
 
 def _vectors(images: Sequence[ImageScores]) -> np.ndarray:
     """Everything a mean is taken of, images × numbers."""
-    return np.array([np.concatenate([_plain(image), image.f, image.e, *image.further.values()]) for image in images])
+    return np.array([np.concatenate([*image.values()]) for image in images])
 
 
-def _plain(image: ImageScores) -> list[float]:
-    weighted = [] if image.wf is None else [image.wf]
-    return [image.s, image.adp_f, image.adp_e, *weighted, image.mae]
-
-
-def _names(image: ImageScores) -> list[str]:
-    """The columns, as `_columns` gives them."""
-    weighted = [] if image.wf is None else ["wF"]
-    further = [column for name in image.further for column in further_metric(name).columns]
-    return ["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", *weighted, "MAE", *further]
-
-
-def _columns(mean: np.ndarray, image: ImageScores) -> np.ndarray:
+def _columns(mean: np.ndarray, layout: ImageScores) -> np.ndarray:
     """The columns of means, `[..., columns]`, from `[..., numbers]`; one image says how these are laid out."""
-    sizes = [len(_plain(image)), len(image.f), len(image.e), *(values.size for values in image.further.values())]
-    plain, f, e, *further = np.split(mean, np.cumsum(sizes)[:-1], axis=-1)
-    s, adp_f, adp_e, *rest = (plain[..., i] for i in range(sizes[0]))
-    columns = [s, f.max(-1), f.mean(-1), adp_f, e.max(-1), e.mean(-1), adp_e, *rest]
-    for name, values in zip(image.further, further, strict=True):
-        columns += further_metric(name).summary(values)
-    return np.stack(columns, axis=-1)
+    parts = np.split(mean, np.cumsum([values.size for values in layout.values()])[:-1], axis=-1)
+    return np.stack([*columns_of(dict(zip(layout, parts, strict=True))).values()], axis=-1)

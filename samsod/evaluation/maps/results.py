@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from samsod.config.data_schema import OVERALL
 from samsod.evaluation.maps.paired import Difference, paired_csv
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import Scores
+from samsod.evaluation.metrics.choice import ImageScores, columns_of
 from samsod.evaluation.metrics.saliency import Results, SaliencyMetrics, with_overall
 from samsod.evaluation.tables.comparison import Comparison, Row
 from samsod.evaluation.tables.reported import beside_reported
 from samsod.evaluation.tables.text import csv_text
 from samsod.evaluation.tables.workbook import check_workbook, write_workbook
 from samsod.utils.errors import UserError, shown
-from samsod.utils.files import cache_folder, check_file_writable, locked, write_text
+from samsod.utils.files import cache_folder, check_file_writable, write_text
 
 KINDS = ("json", "csv", "md", "tex")
 """The endings of the files that results are written to."""
@@ -78,21 +78,15 @@ def summarise(scores: Scores, *parts: Scores) -> Results:
 
     Parts of them, as if they were data sets, come after the mean and are not in it.
     """
-    results = {method: with_overall(by_set) for method, by_set in _by_set(scores).items()}
+    results = {method: with_overall(_by_set(by_set)) for method, by_set in scores.items()}
     for part in parts:
-        for method, by_set in _by_set(part).items():
-            results[method] |= by_set
+        for method, by_set in part.items():
+            results[method] |= _by_set(by_set)
     return results
 
 
-def _by_set(scores: Scores) -> Results:
-    results: Results = {}
-    for method, by_set in scores.items():
-        for dataset, images in by_set.items():
-            metrics = SaliencyMetrics()
-            metrics.extend(images.values())
-            results.setdefault(method, {})[dataset] = metrics.result()
-    return results
+def _by_set(scores: Mapping[str, Mapping[str, ImageScores]]) -> dict[str, dict[str, float]]:
+    return {dataset: SaliencyMetrics(images=images.values()).result() for dataset, images in scores.items()}
 
 
 def compare(
@@ -101,19 +95,6 @@ def compare(
     """The table of all methods, and beside them rows of the paper (of `named_rows`); of all columns, or those named."""
     measured = [Row(method, by_set) for method, by_set in results.items()]
     return Comparison(beside_reported(measured, reported), columns, digits)
-
-
-@contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Holds the folder that `write_results` will write to while the block runs; see `locked`.
-
-    Raises:
-        UserError: Another process holds it, or a file there cannot be written.
-    """
-    for kind in KINDS:
-        check_file_writable(folder / f"results.{kind}")
-    with locked(folder):
-        yield
 
 
 def write_results(folder: Path, results: Results, table: Comparison, colours: bool = False) -> None:
@@ -136,11 +117,9 @@ def per_image_csv(scores: Scores) -> str:
     for method, by_set in scores.items():
         for dataset, images in by_set.items():
             for stem, image in images.items():
-                alone = SaliencyMetrics()
-                alone.extend([image])
-                columns = {name: value for name, value in alone.result().items() if name != "images"}
+                columns = columns_of(image)
                 lines = lines or [["method", "set", "image", *columns]]
-                lines.append([method, dataset, stem, *columns.values()])
+                lines.append([method, dataset, stem, *map(float, columns.values())])
     return csv_text(lines)
 
 
@@ -167,9 +146,11 @@ class Outputs:
         """
         if self.workbook:
             check_workbook(self.workbook)
-        for path in (self.per_image, self.folder and self.folder / PAIRED):
-            if path:
-                check_file_writable(path)
+        paths = [self.per_image] if self.per_image else []
+        if self.folder:
+            paths += [self.folder / PAIRED, *(self.folder / f"results.{kind}" for kind in KINDS)]
+        for path in paths:
+            check_file_writable(path)
 
     def write(
         self,

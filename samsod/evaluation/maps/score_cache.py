@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 import os
-import struct
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +13,21 @@ import numpy as np
 from samsod.data import decoding
 from samsod.data.decoding.images import cv2
 from samsod.evaluation import metrics
-from samsod.evaluation.metrics.choice import further_metric
-from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.metrics.choice import ImageScores, find_metric
+from samsod.registry import METRICS
 from samsod.utils.files import check_writable, code_digest
 
 LIMIT = 50_000
-"""Scores kept at most, 8 KiB each and 2 KiB more for a further curve; about twelve methods on the RGB-T test sets."""
-
-_SINGLE, _CURVE = 5, 256
-_SIZE = 32 + 8 * (_SINGLE + 4 * _CURVE)
+"""Files kept at most, 4 KiB each and 2 KiB more for a further curve; about twelve methods on the RGB-T test sets."""
 
 
 class ScoreCache:
     """A folder of scores, one file each.
 
-    A score's name is the SHA-256 of the map's bytes, the truth's bytes, the names of further metrics (and the image's
-    bytes if one looks at it) and the code that reads and scores them, so nothing outdated is ever found. A file holds
-    the SHA-256 of its content; a damaged one counts as absent. Files appear whole, so any number of threads and runs
-    may share a folder, which is made when needed. Beyond the limit the scores used least recently are deleted.
+    A file's name is the SHA-256 of the map's bytes, the truth's bytes (and the image's if a metric looks at it) and the
+    code that reads and scores them, so nothing outdated is ever found. It holds what every metric gave that was asked
+    for so far, and the SHA-256 of that; a damaged one counts as absent. Files appear whole, so any number of threads
+    and runs may share a folder, which is made when needed. Beyond the limit the scores used least recently are deleted.
 
     Raises:
         UserError: The folder cannot be made or written to.
@@ -47,28 +41,24 @@ class ScoreCache:
         self._digests: dict[Path, bytes] = {}
         self._grown = False
 
-    def key(self, prediction: Path, truth: Path, further: Sequence[str] = (), photo: Path | None = None) -> str:
-        """The name of a pair's scores; the photo counts only when one of the further metrics looks at it.
+    def key(self, prediction: Path, truth: Path, photo: Path | None = None) -> str:
+        """The name of a pair's scores; the photo is named when a metric looks at it.
 
         Raises:
             OSError: A file cannot be read.
         """
-        parts = [self._version, _digest(prediction), self._digest_once(truth), *(name.encode() for name in further)]
-        if photo and any(further_metric(name).needs_photo for name in further):
-            parts.append(self._digest_once(photo))
-        return hashlib.sha256(b"\0".join(parts) if further else b"".join(parts)).hexdigest()
+        parts = [self._version, _digest(prediction), *(self._digest_once(path) for path in (truth, photo) if path)]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
-    def get(self, key: str, weighted_f: bool = True, further: Sequence[str] = ()) -> ImageScores | None:
-        """The scores of that name; None when there are none, they are damaged or lack the weighted F-measure."""
+    def get(self, key: str) -> dict[str, np.ndarray]:
+        """The scores of that name, by metric; empty when there are none or they are damaged."""
         path = self._path(key)
         try:
-            scores = _unpacked(path.read_bytes(), further)
+            scores = _unpacked(path.read_bytes())
             os.utime(path)  # it was used now
         except (OSError, ValueError):
-            return None
-        if weighted_f:
-            return scores if scores.wf is not None else None
-        return replace(scores, wf=None)
+            return {}
+        return scores
 
     def put(self, key: str, scores: ImageScores) -> None:
         """Keeps scores; on a full disk or in a folder that was taken away they are not kept, which costs time only."""
@@ -126,19 +116,18 @@ def _code_version() -> bytes:
 
 
 def _packed(scores: ImageScores) -> bytes:
-    values = [scores.s, scores.mae, math.nan if scores.wf is None else scores.wf, scores.adp_f, scores.adp_e]
-    arrays = (scores.f, scores.e, scores.precision, scores.recall, *scores.further.values())
-    content = struct.pack(f"<{_SINGLE}d", *values) + b"".join(array.astype("<f8").tobytes() for array in arrays)
+    sizes = json.dumps({name: values.size for name, values in scores.items()}).encode()
+    content = b"\n".join([sizes, b"".join(values.astype("<f8").tobytes() for values in scores.values())])
     return hashlib.sha256(content).digest() + content
 
 
-def _unpacked(data: bytes, further: Sequence[str]) -> ImageScores:
-    sizes = [further_metric(name).size for name in further]
-    if len(data) != _SIZE + 8 * sum(sizes) or hashlib.sha256(data[32:]).digest() != data[:32]:
+def _unpacked(data: bytes) -> dict[str, np.ndarray]:
+    digest, content = data[:32], data[32:]
+    if hashlib.sha256(content).digest() != digest:
         raise ValueError("damaged")
-    numbers = np.frombuffer(data, "<f8", offset=32).astype(np.float64)
-    s, mae, wf, adp_f, adp_e = (float(number) for number in numbers[:_SINGLE])
-    curves, rest = np.split(numbers[_SINGLE:], [4 * _CURVE])
-    f, e, precision, recall = curves.reshape(4, _CURVE)
-    more = dict(zip(further, np.split(rest, np.cumsum(sizes)[:-1]), strict=True)) if further else {}
-    return ImageScores(s, mae, None if math.isnan(wf) else wf, adp_f, adp_e, f, e, precision, recall, more)
+    header, _, numbers = content.partition(b"\n")
+    sizes = json.loads(header)
+    parts = np.split(np.frombuffer(numbers, "<f8").astype(np.float64), np.cumsum([*sizes.values()])[:-1])
+    known = METRICS.names()  # a user's own metric may have gone, or changed
+    scores = zip(sizes, parts, strict=True)
+    return {name: values for name, values in scores if name in known and values.size == find_metric(name).size}

@@ -10,13 +10,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from samsod.data.decoding.images import read_saliency, read_truth
 from samsod.data.sources.family import MASK
-from samsod.data.sources.folders import children, find_subfolder, folder_key, images_in, some_of, subfolders
+from samsod.data.sources.folders import OWN, children, find_subfolder, folder_key, images_in, some_of, subfolders
 from samsod.data.sources.pairing import video_of
 from samsod.evaluation.maps.files import Files
 from samsod.evaluation.maps.score_cache import ScoreCache
-from samsod.evaluation.metrics.choice import further_metric
+from samsod.evaluation.metrics.choice import STANDARD, find_metric
 from samsod.evaluation.metrics.saliency import ImageScores, score_image
 from samsod.evaluation.photos import photo_reader
 from samsod.utils.errors import UserError, collected
@@ -48,6 +50,8 @@ class MapSet:
     method: str
     dataset: str
     pairs: tuple[MapPair, ...]
+    missing: tuple[str, ...] = ()
+    """Stems of the images that have no map, where some may lack theirs."""
 
 
 def find_maps(
@@ -79,7 +83,7 @@ def find_maps(
     images: dict[str, dict[str, Path]] = {}
     for dataset, files in named.items():
         with collected(faults):
-            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", MASK.names)
+            masks[dataset] = _images_in(files, files.folder, f"the masks of {dataset}", (*MASK.names, OWN))
             if photos:
                 images[dataset] = _photos(photos, dataset, masks[dataset])
     sets = []
@@ -104,8 +108,7 @@ def score_maps(
     map_sets: Sequence[MapSet],
     threads: int | None = None,
     cache: ScoreCache | None = None,
-    weighted_f: bool = True,
-    further: Sequence[str] = (),
+    metrics: Sequence[str] = STANDARD,
 ) -> Scores:
     """Scores maps with all cores; the result does not depend on how many, nor on the cache.
 
@@ -113,8 +116,7 @@ def score_maps(
         map_sets: What to score, from `find_maps`.
         threads: How many; by default one for each core this process may run on.
         cache: Where scores are looked up and kept.
-        weighted_f: Compute the weighted F-measure, which takes longest of the standard metrics.
-        further: Names of further metrics to compute.
+        metrics: Names of the metrics to compute.
 
     Returns:
         Method -> data set -> stem -> scores, sets and stems in the order given.
@@ -123,14 +125,14 @@ def score_maps(
         UserError: Maps or masks cannot be read or differ in size; one line for each map, a hundred at most. Or images
             are missing that a metric looks at.
     """
-    photographic = [name for name in further if further_metric(name).needs_photo]
+    photographic = [name for name in metrics if find_metric(name).needs_photo]
     if photographic and any(pair.photo is None for item in map_sets for pair in item.pairs):
         raise UserError(f"{', '.join(photographic)}: looks at the images themselves, which nobody named (--images DIR)")
     places = [(item.method, item.dataset, pair) for item in map_sets for pair in item.pairs]
 
     def scores_or_fault(place: tuple[str, str, MapPair]) -> ImageScores | str:
         try:
-            return _looked_up_or_scored(place[2], cache, weighted_f, further)
+            return _looked_up_or_scored(place[2], cache, metrics)
         except UserError as error:
             return str(error)
 
@@ -151,23 +153,22 @@ def score_maps(
     return scored
 
 
-def _looked_up_or_scored(
-    pair: MapPair, cache: ScoreCache | None, weighted_f: bool, further: Sequence[str]
-) -> ImageScores:
+def _looked_up_or_scored(pair: MapPair, cache: ScoreCache | None, metrics: Sequence[str]) -> ImageScores:
     if cache is None:
-        return score_pair(pair, weighted_f, further)
+        return score_pair(pair, metrics)
     try:
-        key = cache.key(pair.prediction, pair.truth, further, pair.photo)
+        seen = pair.photo if any(find_metric(name).needs_photo for name in metrics) else None
+        key = cache.key(pair.prediction, pair.truth, seen)
     except OSError:
-        return score_pair(pair, weighted_f, further)  # which says what is wrong with the file
-    known = cache.get(key, weighted_f, further)
-    if known is None:
-        known = score_pair(pair, weighted_f, further)
+        return score_pair(pair, metrics)  # which says what is wrong with the file
+    known = cache.get(key)
+    if missing := [name for name in metrics if name not in known]:
+        known |= score_pair(pair, missing)
         cache.put(key, known)
-    return known
+    return {name: known[name] for name in metrics}
 
 
-def score_pair(pair: MapPair, weighted_f: bool = True, further: Sequence[str] = ()) -> ImageScores:
+def score_pair(pair: MapPair, metrics: Sequence[str] = STANDARD) -> dict[str, np.ndarray]:
     """Reads a map and its mask and scores them.
 
     Raises:
@@ -181,7 +182,7 @@ def score_pair(pair: MapPair, weighted_f: bool = True, further: Sequence[str] = 
             "maps are scored at the truth's size and never resized: save it so"
         )
     photo = photo_reader(pair.photo, truth) if pair.photo else None
-    return score_image(prediction, truth, weighted_f, further, photo)
+    return score_image(prediction, truth, metrics, photo)
 
 
 def _files(place: Path | Files) -> Files:
@@ -228,7 +229,7 @@ def maps_folder(method: str, folder: Path, dataset: str, alone: bool, by_video: 
     return find_subfolder(folder, dataset)
 
 
-def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = ()) -> dict[str, Path]:
+def _images_in(files: Files, folder: Path, expected: str, within: Sequence[str] = (OWN,)) -> dict[str, Path]:
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; expected {expected}")
     return files.by_stem(folder, within)

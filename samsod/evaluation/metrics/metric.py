@@ -1,4 +1,4 @@
-"""What a further metric is: the numbers one image adds, and the columns that come of their mean over images."""
+"""What a metric is: the numbers one image adds, and the columns that come of their mean over images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("max", "mean", "adp", "bin")
 
 
 class Metric(ABC):
-    """A metric that is computed when its name is asked for.
+    """A metric, computed when its name is asked for.
 
     One is a class in a file of its own, filed by `@METRICS.register(NAME)`. Everything in its columns is a function of
     the mean over images of what `score` gives, so that sets, groups, videos and resamples of them need nothing more.

@@ -1,4 +1,4 @@
-"""The weighted F-measure of one map."""
+"""The weighted F-measure, which takes longest of the standard metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 
 from samsod.data.decoding.images import cv2
 from samsod.evaluation.metrics.distance import FAR, row_bands, spread_outwards, squared_distance
-from samsod.evaluation.metrics.histograms import EPS, normalised_levels
+from samsod.evaluation.metrics.histograms import EPS
+from samsod.evaluation.metrics.metric import Metric
+from samsod.evaluation.metrics.subject import Subject
+from samsod.registry import METRICS
 
 REACH = 3
 """The Gaussian's window of 7 by 7 goes so many pixels beyond its centre."""
@@ -22,22 +25,25 @@ _CLOSENESS[0] = 0
 Box = tuple[slice, slice]
 
 
-def weighted_f_measure(prediction: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> float:
+@METRICS.register("wF")
+class WeightedF(Metric):
     """Weighted F-measure, β² = 1; 0 for an all-black truth.
 
     Errors inside the truth are eased by those of their neighbours, errors outside weigh up to twice as much with
     the distance to the truth.
     Source: Margolin et al., "How to Evaluate Foreground Maps?", CVPR 2014, eq. 5 to 10, and its published code.
-
-    Args:
-        prediction: uint8, H×W; it is normalised.
-        truth: bool, H×W.
-        counts: int64, 2×256: pixels by truth and grey level.
     """
-    outside, inside = counts
-    levels, positives = normalised_levels(outside + inside), int(inside.sum())
-    if positives == 0:
-        return 0.0
+
+    columns = ("wF",)
+
+    def score(self, subject: Subject) -> np.ndarray:
+        """The measure of one image."""
+        return np.array([_weighted_f(subject) if subject.positives else 0.0])
+
+
+def _weighted_f(subject: Subject) -> float:
+    prediction, truth = subject.prediction, subject.truth
+    levels, positives = subject.levels, subject.positives
     core = _bounds(truth)
     alarms = _bounds(prediction >= np.count_nonzero(levels == 0))
     window = _where_distance_matters(core, alarms, truth.shape)
@@ -51,7 +57,7 @@ def weighted_f_measure(prediction: np.ndarray, truth: np.ndarray, counts: np.nda
     bottom, right = (at.stop - start.start + REACH for at, start in zip(core, window, strict=True))
     box = np.s_[top:bottom, left:right]
     missed = _missed(cv2.LUT(prediction[box], 1 - levels), truth[box], square[box])
-    return from_errors(positives, missed, 2 * float(outside @ levels) - close)
+    return from_errors(positives, missed, 2 * float(subject.outside @ levels) - close)
 
 
 def _bounds(mask: np.ndarray) -> Box:

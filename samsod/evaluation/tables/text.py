@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
-from samsod.evaluation.metrics.choice import STANDARD, smaller_columns
-from samsod.utils.errors import UserError, nearest
+from samsod.evaluation.metrics.choice import column_names, smaller_columns
 
-METRICS = STANDARD
+METRICS = column_names()
 """Columns of every results table, in order; all but MAE are better when larger."""
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Raises UserError for a name that is no column of a results table."""
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"no metric is called {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
 
 
 def is_better_when_smaller(metric: str) -> bool:
@@ -38,27 +30,41 @@ def with_arrow(metric: str) -> str:
     return f"{metric}{'↓' if is_better_when_smaller(metric) else '↑'}"
 
 
-def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """The table of a test.
+def results_rows(
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]], strong: Callable[[str], str] = str
+) -> list[list[str]]:
+    """What a table of a test holds: set, map, images, the standard columns and what else there is.
 
     Args:
         results: Per map name and set the metrics, as `run_test` gives them.
+        strong: Marks the best of a set's maps, where several were scored.
 
     Returns:
-        Lines of text; with several map names one row for each under every set.
+        The heading, and a row for each map under every set; a single map goes without its name.
     """
-    names = list(results)
-    rows = []
-    there = [metric for by_set in results.values() for scores in by_set.values() for metric in scores]
-    metrics = dict.fromkeys([*METRICS, *(metric for metric in there if metric != "images")])
-    for dataset in results[names[0]]:
-        for name in names:
-            scores = results[name][dataset]
-            values = [f"{scores[metric]:.4f}" if metric in scores else "-" for metric in metrics]
-            label = [dataset] if len(names) == 1 else [dataset, name]
-            rows.append([*label, str(scores["images"]), *values])
-    heading = ["set", "images"] if len(names) == 1 else ["set", "map", "images"]
-    return text_table([*heading, *map(with_arrow, metrics)], rows, left=len(heading) - 1)
+    there = (column for by_set in results.values() for scores in by_set.values() for column in scores)
+    columns = [column for column in dict.fromkeys([*METRICS, *there]) if column != "images"]
+    rows = [["set", "map", "images", *map(with_arrow, columns)]]
+    for dataset in next(iter(results.values())):
+        group = {name: by_set[dataset] for name, by_set in results.items() if dataset in by_set}
+        for name, scores in group.items():
+            cells = [_score_cell(scores.get(column), column, group.values(), strong) for column in columns]
+            rows.append([dataset, name, str(scores.get("images", "-")), *cells])
+    return rows if len(results) > 1 else [[row[0], *row[2:]] for row in rows]
+
+
+def _score_cell(value: Any, column: str, group: Iterable[Mapping[str, Any]], strong: Callable[[str], str]) -> str:
+    if not isinstance(value, (int, float)):
+        return "-"
+    others = [round(scores[column], 4) for scores in group if isinstance(scores.get(column), (int, float))]
+    is_best = len(others) > 1 and round(value, 4) == best(column, others)
+    return strong(f"{value:.4f}") if is_best else f"{value:.4f}"
+
+
+def results_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The table of a test as lines of text; see `results_rows`."""
+    heading, *rows = results_rows(results)
+    return text_table(heading, rows, left=heading.index("images"))
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

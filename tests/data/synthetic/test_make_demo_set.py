@@ -315,12 +315,12 @@ def test_the_command_makes_a_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--train", "0"], "--train 0: expected 1 to"),
-        (["--test", "-3"], "--test -3: expected 1 to"),
-        (["--size", "63"], "--size 63: expected 64 to 1024"),
-        (["--size", "1025"], "--size 1025: expected 64 to 1024"),
-        (["--seed", "-1"], "--seed -1: expected 0 to"),
-        (["--train", "many"], "invalid int value"),
+        (["--train", "0"], "--train: expected a whole number of 1 to 9999, found '0'"),
+        (["--test", "-3"], "--test: expected a whole number of 1 to 9999, found '-3'"),
+        (["--size", "63"], "--size: expected a whole number of 64 to 1024, found '63'"),
+        (["--size", "1025"], "--size: expected a whole number of 64 to 1024, found '1025'"),
+        (["--seed", "-1"], "--seed: expected a whole number of 0 to"),
+        (["--train", "many"], "--train: expected a whole number of 1 to 9999, found 'many'"),
         (["--colour", "red"], "unrecognized arguments"),
         (["--modalities", "rgb", "sonar"], "invalid choice: 'sonar'"),
         (["--modalities", "rgb", "rgb"], "--modalities rgb rgb: expected each once"),

@@ -17,16 +17,18 @@ from samsod.evaluation.maps.naming import named_files
 from samsod.evaluation.maps.paired import check_pair, paired_csv, paired_differences, paired_table
 from samsod.evaluation.maps.results import per_image_csv, summarise
 from samsod.evaluation.maps.scoring import Scores, find_maps, score_maps
+from samsod.evaluation.metrics.choice import STANDARD
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
+from samsod.evaluation.metrics.subject import CURVE
 from samsod.utils.errors import UserError
 from tests.evaluation.maps.test_scoring import GOLDEN, METHODS, TRUTHS
 
-MORE = ("IoU", "BER", "HCE")
+MORE = (*STANDARD, "IoU", "BER", "HCE")
 
 
 @pytest.fixture(scope="module")
 def scores() -> Scores:
-    return score_maps(find_maps(METHODS, TRUTHS), further=MORE)
+    return score_maps(find_maps(METHODS, TRUTHS), metrics=MORE)
 
 
 def lines(error: pytest.ExceptionInfo[UserError]) -> list[str]:
@@ -103,17 +105,17 @@ def videos(tmp_path: Path) -> Path:
 def test_videos_count_alike_whatever_their_length(videos: Path) -> None:
     (found,) = find_maps({"soft": videos / "maps"}, {"edges": videos / "gt"})
     assert [pair.stem for pair in found.pairs] == ["one/black", "one/border", "one/pixel", "two/small", "two/white"]
-    scores = score_maps([found], further=["IoU"])
+    scores = score_maps([found], metrics=[*STANDARD, "IoU"])
     means = video_scores(scores, find_videos([found]))
     results = summarise(scores, per_video(means))["soft"]
     assert list(results) == ["edges", "edges per video"] and results["edges per video"]["images"] == 2
     frames = scores["soft"]["edges"]
     halves = [[frames[stem] for stem in frames if stem.startswith(video)] for video in ("one", "two")]
-    curve = np.mean([np.mean([image.f for image in half], axis=0) for half in halves], axis=0)
-    assert results["edges per video"]["maxF"] == pytest.approx(curve.max(), abs=1e-12)
-    mae = np.mean([np.mean([image.mae for image in half]) for half in halves])
+    curve = np.mean([np.mean([image["F"] for image in half], axis=0) for half in halves], axis=0)
+    assert results["edges per video"]["maxF"] == pytest.approx(curve[:CURVE].max(), abs=1e-12)
+    mae = np.mean([np.mean([image["MAE"] for image in half]) for half in halves])
     assert results["edges per video"]["MAE"] == pytest.approx(mae, abs=1e-12) != results["edges"]["MAE"]
-    iou = np.mean([np.mean([image.further["IoU"] for image in half], axis=0) for half in halves], axis=0)
+    iou = np.mean([np.mean([image["IoU"] for image in half], axis=0) for half in halves], axis=0)
     assert results["edges per video"]["binIoU"] == pytest.approx(iou[-1], abs=1e-12)
     drawn = drawn_units({"a": scores["soft"], "b": scores["soft"]}, {"a": means["soft"], "b": means["soft"]})
     assert {one.dataset for one in paired_differences(drawn, ("a", "b"), 5)} == {"edges per video"}
@@ -144,7 +146,7 @@ def test_images_are_found_for_the_metrics_that_look_at_them() -> None:
     with pytest.raises(UserError, match="no image for 5 masks of edges"):
         find_maps({"soft": METHODS["soft"]}, {"edges": TRUTHS["edges"]}, {"any": TRUTHS["Shapes-1"]})
     with pytest.raises(UserError, match="CCM: looks at the images themselves, which nobody named"):
-        score_maps(find_maps(METHODS, TRUTHS), further=["IoU", "CCM"])
+        score_maps(find_maps(METHODS, TRUTHS), metrics=["IoU", "CCM"])
 
 
 def columns_of(scores: Scores, method: str, stems: list[str]) -> dict[str, float]:
@@ -235,7 +237,7 @@ def test_every_image_has_its_line(scores: Scores) -> None:
     rows = list(csv.DictReader(io.StringIO(per_image_csv(scores))))
     assert len(rows) == 2 * 9 and list(rows[0])[:4] == ["method", "set", "image", "S"]
     row = next(row for row in rows if (row["method"], row["set"], row["image"]) == ("soft", "edges", "small"))
-    alone = SaliencyMetrics(further=MORE)
+    alone = SaliencyMetrics(MORE)
     alone.step(read_saliency(GOLDEN / "soft" / "edges" / "small.png"), read_truth(TRUTHS["edges"] / "small.png"))
     assert {name: float(row[name]) for name in list(row)[3:]} == {
         name: value for name, value in alone.result().items() if name != "images"

@@ -15,7 +15,7 @@ from samsod.evaluation.maps import score_cache
 from samsod.evaluation.maps import scoring as maps
 from samsod.evaluation.maps.score_cache import ScoreCache
 from samsod.evaluation.maps.scoring import MapPair, MapSet, find_maps, score_maps
-from samsod.evaluation.metrics.saliency import ImageScores
+from samsod.evaluation.metrics.choice import QUICK, STANDARD
 from samsod.utils.errors import UserError
 from tests.evaluation.maps.test_scoring import GOLDEN, assert_same
 
@@ -29,14 +29,21 @@ def edges(tmp_path: Path) -> list[MapSet]:
 
 
 @pytest.fixture
-def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked() -> list[tuple[str, ...]]:
+    """The metrics that were computed instead of looked up."""
+    return []
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, ...]]) -> list[str]:
     """The stems that were scored instead of looked up."""
     stems: list[str] = []
     score_pair = maps.score_pair
 
-    def score(pair: MapPair, weighted_f: bool, further: Sequence[str]) -> ImageScores:
+    def score(pair: MapPair, metrics: Sequence[str]) -> dict[str, np.ndarray]:
         stems.append(pair.stem)
-        return score_pair(pair, weighted_f, further)
+        asked.append(tuple(metrics))
+        return score_pair(pair, metrics)
 
     monkeypatch.setattr(maps, "score_pair", score)
     return stems
@@ -80,7 +87,7 @@ def test_other_code_or_libraries_find_nothing(
 
 
 @pytest.mark.parametrize(
-    "name", ["file_bytes.py", "images.py", "saliency.py", "distance.py", "weighted_f.py", "thinning.py"]
+    "name", ["file_bytes.py", "images.py", "standard.py", "distance.py", "weighted_f.py", "thinning.py"]
 )
 def test_a_change_of_any_code_that_reads_or_scores_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -92,30 +99,39 @@ def test_a_change_of_any_code_that_reads_or_scores_is_noticed(
     assert ScoreCache(tmp_path).key(pair.prediction, pair.truth) != before
 
 
-def test_the_weighted_f_measure_is_neither_missing_nor_too_much(
-    edges: list[MapSet], scored: list[str], tmp_path: Path
+def test_only_what_is_missing_is_computed_and_only_what_is_asked_for_is_given(
+    edges: list[MapSet], scored: list[str], asked: list[tuple[str, ...]], tmp_path: Path
 ) -> None:
-    cache = ScoreCache(tmp_path / "cache")
-    score_maps(edges, cache=cache, weighted_f=False)
-    assert score_maps(edges, cache=cache)["soft"]["edges"]["small"].wf is not None
-    assert len(scored) == 10
-    assert score_maps(edges, cache=cache, weighted_f=False)["soft"]["edges"]["small"].wf is None
+    cache, plain = ScoreCache(tmp_path / "cache"), score_maps(edges, metrics=["IoU", *STANDARD])
+    del scored[:], asked[:]
+    score_maps(edges, cache=cache, metrics=QUICK)
+    every = score_maps(edges, cache=cache, metrics=["IoU", *STANDARD])
+    assert asked == [QUICK] * 5 + [("IoU", "wF")] * 5
+    assert_all_same(every, plain)
+    assert list(every["soft"]["edges"]["small"]) == ["IoU", *STANDARD]
+    assert list(score_maps(edges, cache=cache, metrics=QUICK)["soft"]["edges"]["small"]) == list(QUICK)
     assert len(scored) == 10
 
 
-def test_further_metrics_and_what_they_look_at_are_in_the_name(edges: list[MapSet], tmp_path: Path) -> None:
+def test_what_metrics_look_at_is_in_the_name(edges: list[MapSet], asked: list[tuple[str, ...]], tmp_path: Path) -> None:
     cache, pair = ScoreCache(tmp_path / "cache"), edges[0].pairs[1]
     photo, other = pair.truth, edges[0].pairs[0].truth
-    asked = (((), None), (("IoU",), None), (("IoU", "HCE"), None), (("CCM",), photo), (("CCM",), other))
-    keys = [cache.key(pair.prediction, pair.truth, *rest) for rest in asked]
-    assert len(set(keys)) == 5
-    assert cache.key(pair.prediction, pair.truth, ["IoU"], photo) == keys[1]  # which does not look at it
-    first = score_maps(edges, cache=cache, further=["IoU", "HCE"])["soft"]["edges"]
-    again = score_maps(edges, cache=cache, further=["IoU", "HCE"])["soft"]["edges"]
-    for stem, scores in first.items():
-        assert_same(scores, again[stem])
-        for name, values in scores.further.items():
-            np.testing.assert_array_equal(again[stem].further[name], values)
+    assert len({cache.key(pair.prediction, pair.truth, seen) for seen in (None, photo, other)}) == 3
+    seen = [replace(edges[0], pairs=(replace(pair, photo=photo),))]
+    first = score_maps(seen, cache=cache, metrics=["IoU"])["soft"]["edges"][pair.stem]
+    assert_same(score_maps(edges, cache=cache, metrics=["IoU"])["soft"]["edges"][pair.stem], first)
+    assert len([path for path in (tmp_path / "cache").rglob("*") if path.is_file()]) == 5  # it does not look at it
+    score_maps(seen, cache=cache, metrics=["CCM"])
+    assert len([path for path in (tmp_path / "cache").rglob("*") if path.is_file()]) == 6
+
+
+def test_what_a_metric_that_has_changed_gave_counts_as_absent(
+    edges: list[MapSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, pair = ScoreCache(tmp_path / "cache"), edges[0].pairs[0]
+    key = cache.key(pair.prediction, pair.truth)
+    cache.put(key, {"S": np.zeros(1), "gone": np.zeros(3), "MAE": np.zeros(2)})
+    assert cache.get(key) == {"S": np.zeros(1)}
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, None])
@@ -143,9 +159,9 @@ def test_the_least_recently_used_go_first_and_half_written_ones_too(edges: list[
         cache.put(key, scores)
         os.utime(tmp_path / "cache" / key[:2] / key[2:], (age, age))
     (tmp_path / "cache" / "00" / "half.partial").write_bytes(b"")
-    assert cache.get(keys[0]) is not None  # used now
+    assert cache.get(keys[0])  # used now
     cache.prune()
-    assert [cache.get(key) is not None for key in keys] == [True, False, False, True]
+    assert [bool(cache.get(key)) for key in keys] == [True, False, False, True]
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
@@ -167,9 +183,7 @@ def test_a_cache_that_goes_away_costs_nothing_but_time(edges: list[MapSet], tmp_
 
 def test_all_values_come_back_to_the_last_bit(edges: list[MapSet], tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path / "cache")
-    for wf in (0.0, 1 / 3, None):
-        scores = replace(score_maps(edges)["soft"]["edges"]["border"], wf=wf)
+    for wf in (0.0, 1 / 3):
+        scores = {**score_maps(edges)["soft"]["edges"]["border"], "wF": np.array([wf])}
         cache.put("ab" * 32, scores)
-        found = cache.get("ab" * 32, weighted_f=wf is not None)
-        assert found is not None and found.wf == wf
-        assert_same(found, scores)
+        assert_same(cache.get("ab" * 32), scores)

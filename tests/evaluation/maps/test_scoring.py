@@ -13,13 +13,13 @@ from samsod.data.pictures import write_png
 from samsod.evaluation.maps import scoring as maps
 from samsod.evaluation.maps.results import compare, name_folders, summarise, write_results
 from samsod.evaluation.maps.scoring import MapSet, find_maps, score_maps
+from samsod.evaluation.metrics.choice import columns_of
 from samsod.evaluation.metrics.saliency import ImageScores, overall, score_image
 from samsod.utils.errors import UserError
 
 GOLDEN = Path(__file__).with_name("golden_maps")
 TRUTHS = {dataset: GOLDEN / "truths" / dataset for dataset in ("Shapes-1", "edges")}
 METHODS = {method: GOLDEN / method for method in ("close", "soft")}
-FIELDS = ("s", "mae", "wf", "adp_f", "adp_e", "f", "e", "precision", "recall")
 
 
 @pytest.fixture
@@ -29,8 +29,9 @@ def golden(tmp_path: Path) -> Path:
 
 
 def assert_same(first: ImageScores, second: ImageScores) -> None:
-    for name in FIELDS:
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name])
 
 
 def faults(predictions: dict[str, Path], truths: dict[str, Path]) -> list[str]:
@@ -141,9 +142,10 @@ def test_maps_equal_to_their_truths_are_perfect(tmp_path: Path) -> None:
     (images,) = score_maps(find_maps({"m": tmp_path}, {"a": TRUTHS["Shapes-1"]}))["m"].values()
     for stem, scores in images.items():
         pixels = read_truth(TRUTHS["Shapes-1"] / f"{stem}.png").size
-        assert scores.mae == 0 and scores.f.max() == scores.adp_f == 1
-        assert scores.s == pytest.approx(1, abs=1e-8) and scores.wf == pytest.approx(1, abs=1e-8)
-        assert scores.e.max() == scores.adp_e == pytest.approx(pixels / (pixels - 1), abs=1e-9)
+        columns = columns_of(scores)
+        assert columns["MAE"] == 0 and columns["maxF"] == columns["adpF"] == 1
+        assert columns["S"] == pytest.approx(1, abs=1e-8) and columns["wF"] == pytest.approx(1, abs=1e-8)
+        assert columns["maxE"] == columns["adpE"] == pytest.approx(pixels / (pixels - 1), abs=1e-9)
 
 
 def test_results_do_not_depend_on_the_order_of_images() -> None:

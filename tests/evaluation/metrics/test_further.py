@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from samsod.data.decoding.images import cv2
-from samsod.evaluation.metrics.choice import STANDARD, chosen_metrics, column_names, further_metric, smaller_columns
+from samsod.evaluation.metrics.choice import (
+    QUICK,
+    STANDARD,
+    chosen_metrics,
+    column_names,
+    find_metric,
+    metrics_of,
+    smaller_columns,
+)
 from samsod.evaluation.metrics.further.colour import ciede2000, lab
 from samsod.evaluation.metrics.further.thinning import thinned
 from samsod.evaluation.metrics.metric import Metric
@@ -30,7 +38,7 @@ ALL = (*REFERENCED, "BIoU")
 
 def columns(names: tuple[str, ...], *cases: str) -> dict[str, float]:
     """The columns of these further metrics over these cases."""
-    metrics = SaliencyMetrics(weighted_f=False, further=names)
+    metrics = SaliencyMetrics((*QUICK, *names))
     for case in cases:
         prediction, truth = CASES[case]
         metrics.step(prediction, truth, partial(MAKER["photo"], truth))
@@ -43,7 +51,7 @@ def test_values_are_those_of_the_reference(truth: str) -> None:
         if case.startswith(f"{truth} / "):
             found = columns(REFERENCED, case)
             for name, expected in GOLDEN[case].items():
-                values = [found[column] for column in further_metric(name).columns]
+                values = [found[column] for column in find_metric(name).columns]
                 if expected is None:
                     assert np.isfinite(values).all(), (case, name)
                 else:
@@ -55,7 +63,7 @@ def test_a_data_set_is_averaged_as_in_the_reference(name: str) -> None:
     some = [case for case in CASES if case.split(" / ")[0] in MAKER["DATA_SET"]]
     known = [case for case in some if GOLDEN[case][name] is not None]
     found = columns((name,), *known)
-    values = [found[column] for column in further_metric(name).columns]
+    values = [found[column] for column in find_metric(name).columns]
     assert values == pytest.approx(GOLDEN["data set"][name], rel=0, abs=1e-6)
 
 
@@ -87,7 +95,7 @@ def test_boundary_iou_is_its_definition(case: str) -> None:
     for boundary in map(literal_boundary, cuts):
         union = (boundary | edge).sum()
         expected.append((boundary & edge).sum() / union if union else 0.0)
-    found = score_image(prediction, truth, False, ["BIoU"]).further["BIoU"]
+    found = score_image(prediction, truth, ["BIoU"])["BIoU"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
@@ -97,8 +105,8 @@ def test_every_shape_has_values(shape: tuple[int, int], share: float) -> None:
     random = np.random.default_rng(0)
     prediction, truth = random.integers(0, 256, shape).astype(np.uint8), random.random(shape) < share
     photo = random.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    for name, values in score_image(prediction, truth, False, ALL, lambda: photo).further.items():
-        assert values.shape == (further_metric(name).size,) and np.isfinite(values).all(), name
+    for name, values in score_image(prediction, truth, ALL, lambda: photo).items():
+        assert values.shape == (find_metric(name).size,) and np.isfinite(values).all(), name
         assert values.min() >= 0 and (name == "HCE" or values.max() <= 1.3), name
 
 
@@ -113,7 +121,7 @@ def test_a_prediction_equal_to_the_truth_is_best() -> None:
 def test_the_large_truths_contours_are_counted_exactly_where_the_reference_overflows() -> None:
     truth = np.zeros((330, 330), bool)
     truth[::3] = True  # the other two rows of three are contours, 72,600 pixels
-    found = score_image(np.where(truth, 255, 0).astype(np.uint8), truth, False, ["MSIoU"]).further["MSIoU"]
+    found = score_image(np.where(truth, 255, 0).astype(np.uint8), truth, ["MSIoU"])["MSIoU"]
     assert found[-1] == pytest.approx(1, abs=1e-3)
 
 
@@ -161,13 +169,15 @@ def test_colour_differences_are_the_published_ones() -> None:
 
 
 def test_names_are_found_in_any_writing_and_by_their_columns() -> None:
-    assert chosen_metrics(["iou", "si_mae", "maxBIoU", "MAE", "IoU"]) == ("IoU", "SI-MAE", "BIoU")
-    assert chosen_metrics(["standard"]) == ()
+    assert chosen_metrics(["iou", "si_mae", "maxBIoU", "MAE", "IoU"]) == (*STANDARD, "IoU", "SI-MAE", "BIoU")
+    assert chosen_metrics(["standard"]) == STANDARD
     with pytest.raises(UserError) as caught:
         chosen_metrics(["IoU", "dise", "x"])
     first, second = str(caught.value).splitlines()
     assert "no metric is called 'dise' (did you mean 'Dice'?); known: " in first and "'x'; known" in second
-    assert column_names(["BER"]) == (*STANDARD, "minBER", "meanBER", "adpBER", "binBER")
+    assert column_names() == ("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE")
+    assert column_names([*STANDARD, "BER"]) == (*column_names(), "minBER", "meanBER", "adpBER", "binBER")
+    assert metrics_of(["maxF", "minBER", "adpF", "S"]) == ("F", "BER", "S")
     assert smaller_columns() == {"MAE", "SI-MAE", "HCE", "minBER", "meanBER", "adpBER", "binBER"}
 
 
@@ -175,7 +185,7 @@ def test_the_standard_metrics_are_the_same_beside_others() -> None:
     plain = columns((), "scene / near", "blob / soft")
     more = columns(ALL, "scene / near", "blob / soft")
     assert {name: more[name] for name in plain} == plain
-    assert list(more) == [name for name in column_names(ALL) if name != "wF"] + ["images"]
+    assert list(more) == [*column_names(QUICK), *column_names(ALL), "images"]
 
 
 def test_a_metric_of_ones_own_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +202,9 @@ def test_a_metric_of_ones_own_is_one_class(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_images_scored_with_different_metrics_have_no_mean() -> None:
-    metrics = SaliencyMetrics(weighted_f=False, further=("IoU",))
+    metrics = SaliencyMetrics(["IoU"])
     metrics.step(*CASES["blob / soft"])
-    metrics.extend([score_image(*CASES["blob / soft"], weighted_f=False)])
+    metrics.extend([score_image(*CASES["blob / soft"], ["Dice"])])
     with pytest.raises(ValueError, match="scored with different metrics"):
         metrics.result()
 
@@ -202,6 +212,6 @@ def test_images_scored_with_different_metrics_have_no_mean() -> None:
 def test_the_image_itself_is_asked_for_when_it_is_needed() -> None:
     prediction, truth = CASES["scene / near"]
     with pytest.raises(ValueError, match="needs the image"):
-        score_image(prediction, truth, False, ["CCM"])
+        score_image(prediction, truth, ["CCM"])
     with pytest.raises(ValueError, match="the image's shape is"):
-        score_image(prediction, truth, False, ["CCM"], lambda: np.zeros((3, 3, 3), np.uint8))
+        score_image(prediction, truth, ["CCM"], lambda: np.zeros((3, 3, 3), np.uint8))

@@ -6,6 +6,7 @@ import doctest
 import json
 import pickle
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,42 @@ import numpy as np
 import pytest
 
 from samsod.evaluation.metrics import saliency as module
-from samsod.evaluation.metrics.saliency import SaliencyMetrics, overall, score_image
+from samsod.evaluation.metrics.choice import QUICK, STANDARD
+from samsod.evaluation.metrics.saliency import SaliencyMetrics, mean_scores, overall, score_image
+from samsod.evaluation.metrics.subject import ADAPTIVE, CURVE
 
 MAKER = runpy.run_path(str(Path(__file__).with_name("make_golden_metrics.py")))
 CASES: dict[str, tuple[np.ndarray, np.ndarray]] = MAKER["cases"]()
 GOLDEN: dict[str, dict[str, Any]] = json.loads(MAKER["GOLDEN"].read_text())
-CURVES = ("f", "e", "precision", "recall")
+CURVES = {"f": "F", "e": "E", "precision": "precision", "recall": "recall"}
 NAMES = ["S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "wF", "MAE", "images"]
 
 
-def scored(*names: str) -> SaliencyMetrics:
-    metrics = SaliencyMetrics()
+def scored(*names: str, metrics: Sequence[str] = STANDARD) -> SaliencyMetrics:
+    gathered = SaliencyMetrics(metrics)
     for name in names:
-        metrics.step(*CASES[name])
-    return metrics
+        gathered.step(*CASES[name])
+    return gathered
 
 
-def assert_as_golden(metrics: SaliencyMetrics, golden: dict[str, Any]) -> None:
-    result, curves = metrics.result(), metrics.curves()
+def assert_as_golden(names: Sequence[str], golden: dict[str, Any]) -> None:
+    result = scored(*names).result()
+    mean = mean_scores(scored(*names, metrics=[*CURVES.values()]).images)
     for name in NAMES[:-1]:
         if golden[name] is not None:
             assert result[name] == pytest.approx(golden[name], rel=0, abs=1e-12), name
-    for name in CURVES:
-        np.testing.assert_allclose(curves[name][list(MAKER["THRESHOLDS"])], golden[name], rtol=0, atol=1e-12)
+    for name, metric in CURVES.items():
+        np.testing.assert_allclose(mean[metric][list(MAKER["THRESHOLDS"])], golden[name], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_are_those_of_the_reference(name: str) -> None:
-    assert_as_golden(scored(name), GOLDEN[name])
+    assert_as_golden([name], GOLDEN[name])
 
 
 def test_a_data_set_is_averaged_as_in_the_reference() -> None:
     known = [name for name in CASES if GOLDEN[name]["S"] is not None]
-    assert_as_golden(scored(*known), GOLDEN["data set"])
+    assert_as_golden(known, GOLDEN["data set"])
 
 
 def test_every_golden_figure_has_its_case() -> None:
@@ -56,7 +60,7 @@ def test_empty_regions_of_the_s_measure_count_nothing_where_the_reference_has_na
     unknown = {name.split(" / ")[0] for name in CASES if GOLDEN[name]["S"] is None}
     assert unknown == {"corner", "one column"}
     assert scored("corner / equal").result()["S"] == pytest.approx(1, abs=1e-8)  # off by the epsilons
-    assert all(0 <= image.s <= 1 for image in scored(*CASES).images)
+    assert all(0 <= image["S"] <= 1 for image in scored(*CASES).images)
 
 
 @pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (1, 1), (2, 1)])
@@ -64,10 +68,10 @@ def test_empty_regions_of_the_s_measure_count_nothing_where_the_reference_has_na
 def test_every_shape_has_scores_in_range(shape: tuple[int, int], share: float) -> None:
     random = np.random.default_rng(0)
     image = score_image(random.integers(0, 256, shape).astype(np.uint8), random.random(shape) < share)
-    assert image.wf is not None
-    assert all(0 <= value <= 1 for value in (image.s, image.mae, image.wf, image.adp_f))
+    assert all(0 <= value <= 1 for value in (*image["S"], *image["MAE"], *image["wF"], image["F"][ADAPTIVE]))
     pixels = shape[0] * shape[1]
-    assert image.e.max() <= pixels / max(pixels - 1, 1) + 1e-9  # the reference's N - 1; of one pixel 4.5e15 there
+    largest = image["E"][:CURVE].max()
+    assert largest <= pixels / max(pixels - 1, 1) + 1e-9  # the reference's N - 1; of one pixel 4.5e15 there
 
 
 def test_a_prediction_equal_to_the_truth_is_perfect() -> None:
@@ -85,15 +89,15 @@ def test_curves_agree_with_a_loop_over_thresholds(name: str) -> None:
     prediction, truth = CASES[name][0], CASES[name][1] > 128
     scaled = prediction / 255
     scaled = ((scaled - scaled.min()) / (scaled.max() - scaled.min()) * 255).astype(np.uint8)
-    scores = score_image(prediction, truth)
+    scores = score_image(prediction, truth, [*CURVES.values()])
     for threshold in range(256):
         kept = scaled >= threshold
         precision, recall = literal_precision_recall(kept, truth)
-        assert scores.precision[threshold] == pytest.approx(precision, abs=1e-12)
-        assert scores.recall[threshold] == pytest.approx(recall, abs=1e-12)
+        assert scores["precision"][threshold] == pytest.approx(precision, abs=1e-12)
+        assert scores["recall"][threshold] == pytest.approx(recall, abs=1e-12)
         f = 1.3 * precision * recall / (0.3 * precision + recall) if precision * recall else 0.0
-        assert scores.f[threshold] == pytest.approx(f, abs=1e-12)
-        assert scores.e[threshold] == pytest.approx(literal_e(kept, truth), abs=1e-12)
+        assert scores["F"][threshold] == pytest.approx(f, abs=1e-12)
+        assert scores["E"][threshold] == pytest.approx(literal_e(kept, truth), abs=1e-12)
 
 
 def literal_precision_recall(kept: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -124,9 +128,11 @@ def test_memory_layout_and_type_of_the_truth_do_not_matter() -> None:
     prediction, truth = CASES["two blobs / close"]
     plain = score_image(prediction, truth)
     other = score_image(np.asfortranarray(prediction), np.asfortranarray(truth > 128))
-    assert (plain.s, plain.wf, plain.adp_f) == (other.s, other.wf, other.adp_f)
+    assert {name: values.tolist() for name, values in plain.items()} == {
+        name: values.tolist() for name, values in other.items()
+    }
     doubled = np.repeat(np.repeat(prediction, 2, axis=0), 2, axis=1)[::2, ::2]
-    assert score_image(doubled, truth).s == plain.s
+    assert score_image(doubled, truth)["S"] == plain["S"]
 
 
 def test_inputs_are_left_as_they_were() -> None:
@@ -146,12 +152,11 @@ def test_scores_survive_pickling_and_extend_adds_them() -> None:
 
 
 def test_without_the_weighted_f_measure_it_is_left_out() -> None:
-    metrics = SaliencyMetrics(weighted_f=False)
-    metrics.step(*CASES["blob / soft"])
-    assert metrics.images[0].wf is None
+    metrics = scored("blob / soft", metrics=QUICK)
+    assert "wF" not in metrics.images[0]
     assert list(metrics.result()) == [name for name in NAMES if name != "wF"]
     metrics.extend(scored("blob / noise").images)
-    with pytest.raises(ValueError, match="known for 1 of 2 images only"):
+    with pytest.raises(ValueError, match="scored with different metrics"):
         metrics.result()
 
 
@@ -160,7 +165,7 @@ def test_overall_weights_data_sets_by_their_images() -> None:
     mean = overall({"a": first.result(), "b": second.result()})
     assert list(mean) == NAMES
     assert mean["images"] == 3
-    assert mean["S"] == pytest.approx(np.mean([i.s for i in first.images + second.images]), abs=1e-12)
+    assert mean["S"] == pytest.approx(np.mean([i["S"] for i in first.images + second.images]), abs=1e-12)
     expected = (2 * first.result()["maxF"] + second.result()["maxF"]) / 3
     assert mean["maxF"] == pytest.approx(expected, abs=1e-12)
 
@@ -176,7 +181,7 @@ def test_nothing_scored_is_an_error() -> None:
     with pytest.raises(ValueError, match="no image was scored"):
         SaliencyMetrics().result()
     with pytest.raises(ValueError, match="no image was scored"):
-        SaliencyMetrics().curves()
+        mean_scores([])
 
 
 MAP = np.zeros((4, 5), np.uint8)

@@ -44,7 +44,7 @@ def scene(height: int, width: int, *points: tuple[int, int]) -> tuple[np.ndarray
 def test_noise_all_over_counts_as_in_the_definition(points: list[tuple[int, int]]) -> None:
     prediction, truth = scene(60, 900, *points)
     assert truth.size > 2 * BAND
-    assert score_image(prediction, truth).wf == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
+    assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("away", [3, 20, FAR - 1, FAR, FAR + 1, 2 * FAR])
@@ -52,14 +52,14 @@ def test_a_single_false_alarm_counts_wherever_it_is(away: int) -> None:
     prediction, truth = scene(40, 900, (20, 100))
     prediction[~truth] = 7
     prediction[21, 102 + away] = 255
-    assert score_image(prediction, truth).wf == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
+    assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_a_constant_map_counts_as_in_the_definition(level: int) -> None:
     _, truth = scene(30, 600, (4, 30), (20, 580))
     prediction = np.full(truth.shape, level, np.uint8)
-    assert score_image(prediction, truth).wf == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
+    assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
 
 
 def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = np.where(truth, random.randint(0, 256, truth.shape), random.randint(0, 90, truth.shape)).astype(
         np.uint8
     )
-    whole = score_image(prediction, truth).wf
+    whole = score_image(prediction, truth, ["wF"])["wF"]
     for band in (1, 50 * 2, 50 * 5 + 1):
         monkeypatch.setattr(distance, "BAND", band)
-        assert score_image(prediction, truth).wf == pytest.approx(whole, rel=0, abs=1e-13)
+        assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(whole, rel=0, abs=1e-13)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from samsod.evaluation.tables.text import results_table, text_table
+from samsod.evaluation.tables.text import results_rows, results_table, text_table
 
 SCORES = dict.fromkeys(("S", "maxF", "meanF", "adpF", "maxE", "meanE", "adpE", "MAE"), 0.5) | {"images": 12}
 
@@ -27,6 +27,19 @@ def test_results_of_one_map() -> None:
 def test_results_of_several_maps_are_rows_under_each_set() -> None:
     lines = results_table({name: {"a": SCORES, "b": SCORES} for name in ("final", "rgb")}).splitlines()
     assert [line.split()[:2] for line in lines[2:]] == [["a", "final"], ["a", "rgb"], ["b", "final"], ["b", "rgb"]]
+
+
+def test_the_best_map_of_a_set_is_marked_and_further_columns_follow() -> None:
+    results = {"final": {"a": SCORES | {"minBER": 0.2}}, "rgb": {"a": {"S": 0.6, "MAE": 0.4, "minBER": 0.3}}}
+    heading, final, rgb = results_rows(results, strong="*{}".format)
+    assert heading[:4] == ["set", "map", "images", "S↑"] and heading[-2:] == ["MAE↓", "minBER↓"]
+    assert (final[3], final[-2:], rgb[3], rgb[-2:]) == (
+        "0.5000",
+        ["0.5000", "*0.2000"],
+        "*0.6000",
+        ["*0.4000", "0.3000"],
+    )
+    assert (rgb[2], rgb[4], final[4]) == ("-", "-", "0.5000")  # nothing to be better than
 
 
 def test_columns_are_aligned() -> None:

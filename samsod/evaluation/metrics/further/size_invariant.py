@@ -93,8 +93,5 @@ def _f_in_box(subject: Subject, box: Box) -> np.ndarray:
         return whole
 
     threshold = min(2 * mean_level(total, levels, values), 1.0)
-    tp, fp = (
-        np.append(kept(histogram, levels, threshold), histogram[levels > 0.5].sum())
-        for histogram in (inside, total - inside)
-    )
-    return f_measure(tp, fp, int(inside.sum()))[2]
+    tp, fp = (kept(histogram, levels, threshold) for histogram in (inside, total - inside))
+    return f_measure(tp, fp, int(inside.sum()))
