@@ -57,9 +57,12 @@ def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with Path(path).open("rb"):  # of a file that may not be read load_file says that there is none
+            return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or no safetensors file ({error}); expected {expected}") from None
 
