@@ -166,6 +166,8 @@ def _resize_alike(images: Sequence[Bytes], size: int) -> list[Bytes]:
 
 def single_channel(image: Bytes) -> Bytes:
     """H×W for H×W×3 whose channels are equal, the image itself otherwise."""
+    if image.ndim == 2:
+        return image
     few = image[::16]
     if not np.array_equal(few[..., 0], few[..., 1]):  # spares colours the rest
         return image

@@ -78,7 +78,9 @@ class Saver:
         if path := self.config.model.init_from:
             checkpoint.load_model_state(self.model, checkpoint.load_checkpoint(path), path)
             return [f"started at step 0 with the weights of {path}"]
-        return [f"started at step 0 from {self.config.model.base or 'random weights'}"]
+        model = self.config.model
+        stays = "; the encoder is frozen and stays random: set model.weights" if model.freeze_encoder else ""
+        return [f"started at step 0 from {model.base or f'random weights{stays}'}"]
 
     def save(self) -> None:
         """Writes a checkpoint, and removes the oldest of those that this run wrote."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -80,11 +80,13 @@ class Predictor(ScenePredictor):
         Raises:
             UserError: A file or setting cannot be used; one line says what is expected.
         """
+        if precision not in get_args(Precision):
+            raise UserError(f"precision: expected {' or '.join(get_args(Precision))}, found {precision!r}")
+        chosen = _device(device)
         content = load_checkpoint(path)
         config = stored_config(content.get("config", {}), str(path))
         set_sizes(config, sizes)
         config.model = config.model.with_base(_encoder_file(content, config, path, weights))
-        chosen = pick_device(device) if device in ("auto", "cpu", "cuda") else torch.device(device)
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced
             try:
                 model = build_model(config.model)
@@ -112,6 +114,16 @@ class Predictor(ScenePredictor):
         batch = torch.empty(shape, pin_memory=self.device.type == "cuda")
         np.stack(images, out=batch.numpy())
         return batch.to(self.device, non_blocking=True)
+
+
+def _device(called: str) -> torch.device:
+    if called in ("auto", "cpu", "cuda"):
+        return pick_device(called)
+    try:
+        return torch.device(called)
+    except RuntimeError:
+        expected = "expected auto, cpu, cuda or one as PyTorch calls it (cuda:1)"
+        raise UserError(f"device: {expected}, found {called!r}") from None
 
 
 def _encoder_file(content: Mapping[str, Any], config: Config, path: str | Path, weights: str | Path | None) -> str:

@@ -73,8 +73,21 @@ def find_items(sources: Mapping[str, str], modalities: Sequence[str], allow_miss
         raise UserError(f"no {' and no '.join(lacking)}: say where these images are{hint}")
     places = {name: expanded(sources[name]) for name in modalities if name in sources}
     if any(_is_video(place) for place in places.values()):
-        return VideoScenes({name: _track(place) for name, place in places.items()}, allow_missing)
-    return _file_scenes(places, allow_missing)
+        items: Items = VideoScenes({name: _track(place) for name, place in places.items()}, allow_missing)
+    else:
+        items = _file_scenes(places, allow_missing)
+    items.notes = [*items.notes, *_swapped(places, modalities)]
+    return items
+
+
+def _swapped(places: Mapping[str, Path], modalities: Sequence[str]) -> Iterator[str]:
+    """A line on each place that is called as those of another modality are, which nothing else would tell."""
+    usual = {name: {word.lower() for word in (name, *role_of(name).names)} for name in modalities}
+    for name, place in places.items():
+        called = (place.name if os.path.isdir(place) else place.stem).lower()
+        others = [other for other in modalities if called in usual[other]]
+        if others and name not in others:
+            yield f"--{name} {place}: is called as {others[0]} images are; were the options mixed up?"
 
 
 def _file_scenes(places: Mapping[str, Path], allow_missing: bool) -> FileScenes:

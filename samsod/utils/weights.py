@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from samsod.utils.errors import UserError, check_installed
+
+_BEFORE_1_6 = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number that files of PyTorch before 1.6, pickles one after the other, begin with."""
 
 SHOWN = 8
 """How many keys of a kind a message names."""
@@ -36,9 +40,10 @@ def read_tensors(path: str | Path, expected: str, mapped: bool = False) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
     except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged, or no checkpoint ({reason}); expected {expected}") from None
+        raise UserError(f"{path}: damaged, or no checkpoint ({_reason(error)}); expected {expected}") from None
 
 
 def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
@@ -52,9 +57,12 @@ def read_safetensors(path: str | Path, expected: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with Path(path).open("rb"):  # of a file that may not be read load_file says that there is none
+            return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {expected}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; expected {expected}") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or no safetensors file ({error}); expected {expected}") from None
 
@@ -65,11 +73,28 @@ def import_safetensors(path: str | Path, purpose: str) -> None:
 
 
 def _check_bytes(path: str | Path) -> None:
-    """Raises ValueError when a part of the file is not what its checksum says; PyTorch itself does not look at it."""
-    if zipfile.is_zipfile(path):  # else it is no file of today's PyTorch, or cut off: that PyTorch finds itself
+    """Raises ValueError for a file of another format, or cut off, or with a part that is not what its checksum says.
+
+    PyTorch does not look at the checksums, and takes any other file for a pickle.
+    """
+    if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             if changed := file.testzip():
                 raise ValueError(f"its part {changed} fails its checksum")
+        return
+    with Path(path).open("rb") as file:
+        head = file.read(32)
+    if head.startswith(b"PK"):
+        raise ValueError("it is cut off")
+    if _BEFORE_1_6 not in head:
+        raise ValueError(f"not PyTorch's format: it begins with {head!r}" if head else "it is empty")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in a few words; PyTorch's own are about how to run a pickle's code all the same."""
+    if found := re.search(r"\bGLOBAL (\S+)", str(error)):
+        return f"to read it is to run {found[1]}; only tensors and plain values are read"
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
 def file_digest(path: str | Path) -> str:

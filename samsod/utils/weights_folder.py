@@ -27,7 +27,7 @@ def read_weights_folder(folder: Path, expected: str) -> dict[str, Any]:
     Raises:
         UserError: One line: a file is missing, damaged or of another format, or safetensors is not installed.
     """
-    if not (folder / CONFIG).exists():
+    if os.access(folder, os.X_OK) and not os.path.exists(folder / CONFIG):
         raise UserError(f"{folder}: a folder without {CONFIG}; expected {expected}")
     content = read_json(folder / CONFIG, f"that of {expected}")
     return {**content, TENSORS: read_safetensors(folder / WEIGHTS, f"that of {expected}")}

@@ -179,6 +179,9 @@ def test_a_grey_image_is_changed_as_its_three_channels(shared_data: Path) -> Non
     repeated = read_modality(next((shared_data / "pairs" / "T").iterdir()), ModalityConfig())
     plane = repeated[..., 0].copy()
     assert np.array_equal(transforms.single_channel(repeated), plane)
+    assert transforms.single_channel(plane) is plane
+    blank = np.zeros_like(plane)
+    assert transforms.single_channel(blank) is blank
     coloured = repeated.copy()
     coloured[77, 5, 2] ^= 1
     assert transforms.single_channel(coloured) is coloured

@@ -55,7 +55,7 @@ def test_a_run_leaves_config_log_metrics_and_checkpoints(config: Config) -> None
         assert {"gradient_ratios", "images_per_second", "data_wait", "peak_memory_gib", "eta_seconds"} <= set(row)
     assert any("validation" in row for row in rows(config))
     log = (output / "log.txt").read_text()
-    assert "started at step 0 from random weights" in log and "eta" in log and "| ratio rgb/thermal " in log
+    assert "started at step 0 from random weights\n" in log and "eta" in log and "| ratio rgb/thermal " in log
     assert [list(row["gradient_ratios"]) for row in training] == [["rgb/thermal"]] * 3
 
 
@@ -128,6 +128,12 @@ def test_a_lost_best_is_made_again_on_resume(config: Config) -> None:
     (trainer.folder.checkpoints / "best.pt").unlink()
     run(with_train(config, steps=2))
     assert checkpoint.load_checkpoint(trainer.folder.checkpoints / "best.pt")["step"] == 2
+
+
+def test_a_frozen_encoder_of_random_weights_is_remarked(config: Config) -> None:
+    run(with_train(replace(config, model=replace(config.model, freeze_encoder=True)), steps=1))
+    log = (Path(config.output) / "log.txt").read_text()
+    assert "from random weights; the encoder is frozen and stays random: set model.weights" in log
 
 
 def test_init_from_takes_weights_only(config: Config, tmp_path: Path) -> None:

@@ -185,6 +185,21 @@ def test_a_prediction_that_is_not_finite_names_its_image(config: Config, save: S
         predict_files(predictor, path, sources, PredictionFolder(tmp_path / "out"))
 
 
+def test_swapped_folders_are_remarked(
+    config: Config, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, right = save(config), sources_of(config)
+    predict(path, right, tmp_path / "right")
+    assert capsys.readouterr().err == ""
+    assert predict(path, {"rgb": right["thermal"], "thermal": right["rgb"]}, tmp_path / "wrong").predicted == 12
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"note: --rgb {right['thermal']}: is called as thermal images are; were the options mixed up?"
+    assert second == f"note: --thermal {right['rgb']}: is called as rgb images are; were the options mixed up?"
+    named = {"thermal": right["rgb"].rename(tmp_path / "camera2")}  # a name that says nothing
+    predict(path, named, tmp_path / "alone", missing=True)
+    assert capsys.readouterr().err == ""
+
+
 def skipping(path: Path, sources: dict[str, Path], output: Path) -> tuple[int, int, list[str]]:
     return tuple(predict(path, sources, output, skip_bad=True))  # type: ignore[return-value]
 

@@ -112,6 +112,12 @@ def test_values_of_every_type(config: Config, save: Save) -> None:
     whole = predictor.predict(rgb=rgb, thermal=grey)
     for kind in (grey[..., None], np.dstack([grey] * 3), torch.from_numpy(grey)):
         assert all_equal(predictor.predict(rgb=rgb, thermal=kind), whole)
+    bordered = grey.copy()
+    bordered[:, :20] = 0  # as where a camera sees nothing
+    for kind in (bordered, np.zeros_like(grey)):
+        assert all_equal(
+            predictor.predict(rgb=rgb, thermal=kind), predictor.predict(rgb=rgb, thermal=np.dstack([kind] * 3))
+        )
     assert all_equal(predictor.predict(rgb=rgb / np.float32(255), thermal=grey), whole)
     assert all_equal(predictor.predict(rgb=rgb.astype(np.uint16) * 257, thermal=grey), whole)
     flipped = np.ascontiguousarray(rgb[..., ::-1])[..., ::-1]
@@ -165,6 +171,18 @@ def test_what_cannot_be_used_is_named(config: Config, save: Save, given: dict[st
     predictor = Predictor.from_checkpoint(save(config), "cpu")
     with pytest.raises(UserError, match=message):
         predictor.predict(**{**images(), **given})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"device": "gpu"}, r"^device: expected auto, cpu, cuda or one as PyTorch calls it \(cuda:1\), found 'gpu'$"),
+        ({"precision": "fp8"}, "^precision: expected fp32 or bf16 or fp16, found 'fp8'$"),
+    ],
+)
+def test_settings_that_are_none(config: Config, save: Save, setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Predictor.from_checkpoint(save(config), **setting)
 
 
 def test_an_image_of_a_list_is_named(config: Config, save: Save) -> None:

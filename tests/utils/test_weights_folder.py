@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from samsod.utils.errors import UserError
+from samsod.utils.weights import read_safetensors
 from samsod.utils.weights_folder import (
     digest_of_tensors,
     read_weights_folder,
@@ -43,6 +46,22 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         assert read == {"step": 3, "tensors_sha256": digest_of_tensors(TENSORS)} and "model" not in read
         assert (folder / "README.md").read_text() == "# card\n" and len(list(folder.iterdir())) == 3
         assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_files_that_may_not_be_read_are_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "k")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    assert "model.safetensors: cannot be read: Is a directory; expected" in refused(folder)
+
+    def denied(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "config.json: cannot be read as JSON ([Errno 13] Permission denied" in refused(folder)
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be read: Permission denied; expected weights"):
+        read_safetensors(folder / "model.safetensors", "weights")
 
 
 def test_a_link_and_the_folder_one_is_in_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

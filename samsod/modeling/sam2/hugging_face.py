@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 MARK = "vision_encoder."
 """How keys begin that Meta's checkpoints have not."""
@@ -17,7 +17,6 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"^image_encoder\.trunk\.", BACKBONE),
     (r"^sam_mask_decoder\.", "mask_decoder."),
     (r"^no_mem_embed$", "no_memory_embedding"),
-    (r"^sam_prompt_encoder\.pe_layer\..*", "prompt_encoder.shared_embedding.positional_embedding"),
     (r"^sam_prompt_encoder\.", "prompt_encoder."),
     (r"\.patch_embed\.proj\.", ".patch_embed.projection."),
     (r"\.norm(\d|_final_attn)\.", r".layer_norm\1."),
@@ -28,10 +27,12 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.output_upscaling\.1\.", ".upscale_layer_norm."),
     (r"\.output_upscaling\.3\.", ".upscale_conv2."),
 )
+_POSITIONS = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
+"""The matrix of the positions: where transformers holds both as one tensor (4.56, 4.57), files have the first alone."""
 _HEADS = re.compile(r"(_head|\.output_hypernetworks_mlps\.\d+)\.layers\.(\d)\.")
 
 UNUSED_KEYS: tuple[str, ...] = (
-    "shared_image_embedding.",
+    *_POSITIONS,
     "prompt_encoder.point_embed.",
     "prompt_encoder.not_a_point_embed.",
     "prompt_encoder.mask_embed.",
@@ -48,19 +49,22 @@ UNUSED_KEYS: tuple[str, ...] = (
 """What a file may hold besides: the positions a second time, the video memory, and point, box and mask prompts."""
 
 
-def trunk_prefix(keys: Iterable[str]) -> str:
+def trunk_prefix(keys: Collection[str]) -> str:
     """How the trunk's keys begin in a file of these keys."""
     return BACKBONE if any(key.startswith(BACKBONE) for key in keys) else MARK
 
 
-def hugging_face_key(key: str, prefix: str = BACKBONE) -> str:
+def hugging_face_key(key: str, there: Collection[str] = ()) -> str:
     """The name here of the tensor that has the name `key` in Meta's checkpoints.
 
     Args:
         key: One of the keys of `meta_state`.
-        prefix: See `trunk_prefix`.
+        there: The keys of the file, which differ a little between versions of transformers; none: as today's has them.
     """
+    if key.startswith("sam_prompt_encoder.pe_layer."):
+        return next((name for name in _POSITIONS if name in there), _POSITIONS[0])
     for pattern, name in _RENAMES:
         key = re.sub(pattern, name, key)
     key = _HEADS.sub(lambda found: f"{found[1]}.{_LAYERS[found[2]]}.", key)
+    prefix = trunk_prefix(there) if there else BACKBONE
     return prefix + key.removeprefix(BACKBONE) if key.startswith(BACKBONE) else key

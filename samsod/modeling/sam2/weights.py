@@ -80,7 +80,7 @@ def load_weights(encoder: Sam2Encoder, decoder: Sam2Decoder, path: str | Path, s
     wanted, unused, trunk, whose = meta_state(encoder, decoder), UNUSED_KEYS, TRUNK, "Meta's"
     if any(key.startswith(hugging_face.MARK) for key in state):
         trunk, unused, whose = hugging_face.trunk_prefix(state), hugging_face.UNUSED_KEYS, "Hugging Face's"
-        wanted = {hugging_face.hugging_face_key(key, trunk): value for key, value in wanted.items()}
+        wanted = {hugging_face.hugging_face_key(key, state): value for key, value in wanted.items()}
     _check_size(state, trunk, path, size)
     used = {key: value for key, value in state.items() if key in wanted or not key.startswith(unused)}
     copy_strictly(wanted, used, f"{path}: does not fit SAM2 {size}")

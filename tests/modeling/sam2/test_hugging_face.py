@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from samsod.benchmarks.cost import Unfilled
 from samsod.config import ModelConfig
+from samsod.modeling.sam2.hugging_face import hugging_face_key
 from samsod.modeling.sam2.weights import meta_state
 from samsod.modeling.samsod import Samsod
 from samsod.utils.errors import UserError
@@ -37,17 +38,43 @@ def refused(path: Path, size: str = "tiny") -> str:
     pytest.fail(f"{path} was taken")
 
 
-@pytest.mark.parametrize("older", [False, True])
-def test_every_tensor_lands(tmp_path: Path, older: bool) -> None:
+@pytest.mark.parametrize(("older", "lacking"), [(False, ""), (False, "prompt_encoder.shared"), (True, "shared_image")])
+def test_every_tensor_lands(tmp_path: Path, older: bool, lacking: str) -> None:
+    """Where transformers holds both matrices of positions as one (4.56, 4.57), the file has one of the two names."""
     path = tmp_path / "model.safetensors"
-    save_file(hugging_face_state("tiny", older), path)
+    there = {
+        key: value
+        for key, value in hugging_face_state("tiny", older).items()
+        if not (lacking and key.startswith(lacking))
+    }
+    save_file(there, path)
     model = loaded(path)
     ours, theirs = meta_state(model.encoder, model.decoder), official("tiny").state_dict()  # type: ignore[arg-type]
     assert len(ours) == 154 + 8 + 131 + 3
     for key, value in ours.items():
         assert torch.equal(value, theirs[key]), key
     (line,) = model.remarks
-    assert line == (f"loaded SAM2 tiny from {path}, Hugging Face's names: 296 tensors, 3 more are not used")
+    more = 2 if lacking else 3
+    assert line == f"loaded SAM2 tiny from {path}, Hugging Face's names: 296 tensors, {more} more are not used"
+
+
+@pytest.mark.parametrize("name", ["Sam2", "Sam2Video"])
+def test_files_that_transformers_writes(tmp_path: Path, name: str) -> None:
+    """Runs where transformers is installed; none of the extras has it."""
+    transformers = pytest.importorskip("transformers", minversion="4.56")
+    theirs = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")()).eval()
+    theirs.no_memory_embedding.data.normal_()  # zero in a new model
+    theirs.save_pretrained(tmp_path)
+    model, images = loaded(tmp_path / "model.safetensors"), torch.randn(1, 3, 256, 256)
+    with torch.no_grad():
+        maps = model.encoder.pyramid(model.encode(images, "rgb"))
+        expected = theirs.vision_encoder(images).fpn_hidden_states
+    assert {tuple(ours.shape) for ours in maps} == {(1, 256, side, side) for side in (64, 32, 16)}
+    for ours, wanted in zip(maps, sorted(expected, key=lambda map: -map.shape[-1]), strict=True):
+        assert torch.equal(ours, wanted)
+    state = theirs.state_dict()
+    for key, value in meta_state(model.encoder, model.decoder).items():  # type: ignore[arg-type]
+        assert torch.equal(value, state[hugging_face_key(key)]), key
 
 
 def test_it_predicts_what_metas_file_does(file: Path, tmp_path: Path) -> None:
