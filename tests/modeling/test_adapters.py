@@ -107,9 +107,10 @@ def test_modalities_together_are_those_one_by_one(name: str, settings: dict[str,
             parameter.data.mul_(1 + index).roll(index)
     x = torch.randn(6, 4, 5, 12, dtype=torch.float64).transpose(1, 2).requires_grad_()
     x.data[3, 0] = 0  # ties
-    together = adapt(adapters, x)
-    alone = torch.cat([adapter(part) for adapter, part in zip(adapters, x.split(2), strict=True)])
+    together = adapt(adapters, x, 0.3)
+    alone = 0.3 * torch.cat([adapter(part) for adapter, part in zip(adapters, x.split(2), strict=True)])
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(adapt(adapters[:1], x[:2], 0.3), alone[:2], rtol=1e-12, atol=1e-12)
     wanted = [x, *(p for adapter in adapters for p in adapter.parameters() if p.requires_grad)]
     weight = torch.randn_like(alone)
     gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (together, alone))
