@@ -46,18 +46,52 @@ def attend(attention: MultiScaleAttention, x: Tensor, stride: Pair | None = None
     Args:
         attention: SAM2's, of which the layers are used.
         x: Tokens `[N,h,w,C]` of N windows.
-        stride: Side lengths of the squares of tokens that share a query; None: each has its own.
+        stride: Side lengths of the rectangles of tokens that share a query; None: each has its own.
 
     Returns:
         `[N,h',w',C']`.
     """
-    query, key, value = attention.qkv(x).chunk(3, -1)  # going backward that is one concatenation, in parallel on a CPU
+    sides, heads = x.shape[1:3], attention.num_heads
+    query, key, value = query_key_value(attention.qkv, x, heads)
     if stride:
-        query = max_pool(query, stride)
-    heads = ((t.flatten(1, 2).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)) for t in (query, key, value))
-    attended = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(query.shape)
-    made: Tensor = attention.proj(attended)
+        pooled = max_pool(query.flatten(2).unflatten(1, sides), stride)
+        query, sides = pooled.flatten(1, 2).unflatten(-1, (heads, -1)), pooled.shape[1:3]
+    attended = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    made: Tensor = attention.proj(attended.transpose(1, 2).flatten(2).unflatten(1, sides))
     return made
+
+
+def query_key_value(layer: nn.Linear, x: Tensor, heads: int) -> tuple[Tensor, ...]:
+    """Queries, keys and values, `[N,h·w,heads,C/heads]` each, of tokens `[N,h,w,C]`, as one product."""
+    weight = layer.weight
+    plain = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or weight.requires_grad
+    if x.device.type == "cpu" and x.requires_grad and not plain:
+        apart: tuple[Tensor, ...] = _QueryKeyValue.apply(x, weight, layer.bias, heads)
+        return apart
+    return _in_three(layer(x), heads)
+
+
+def _in_three(x: Tensor, heads: int) -> tuple[Tensor, ...]:
+    return x.flatten(1, 2).unflatten(-1, (3, heads, -1)).unbind(2)
+
+
+class _QueryKeyValue(torch.autograd.Function):
+    """Of frozen weights. PyTorch joins the three gradients before it multiplies, by a copy that takes one thread."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, heads: int) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(weight)
+        ctx.shape = x.shape
+        return _in_three(F.linear(x, weight, bias), heads)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        grad_x = weight.new_zeros(0)
+        for index, (grad, part) in enumerate(zip(grads, weight.chunk(3), strict=True)):
+            rows = grad.reshape(-1, len(part))
+            grad_x = torch.addmm(grad_x, rows, part, out=grad_x) if index else rows @ part
+        return grad_x.view(ctx.shape), None, None, None
 
 
 def max_pool(x: Tensor, stride: Pair) -> Tensor:

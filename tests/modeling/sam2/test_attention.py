@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 from samsod.modeling.sam2.attention import max_pool
 from samsod.modeling.sam2.encoder import Sam2Encoder
 from samsod.modeling.sam2.specs import TrunkSpec
+from samsod.utils.precision import autocast
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,19 @@ def test_a_block_and_its_gradient_equal_sam2s(encoder: Sam2Encoder, index: int, 
     assert torch.equal(ours, theirs)
     grad = torch.randn_like(ours)
     torch.testing.assert_close(*(torch.autograd.grad(made, tokens, grad)[0] for made in (ours, theirs)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_where_the_encoder_is_trained_its_gradients_equal_sam2s(encoder: Sam2Encoder, precision: str) -> None:
+    torch.manual_seed(0)
+    trained = copy.deepcopy(encoder).requires_grad_(True)
+    images, gradients = torch.randn(1, 3, 32, 32), []
+    for run in (lambda: trained(images, lambda _, x: torch.zeros_like(x)), lambda: trained.trunk(images)):
+        with autocast(torch.device("cpu"), precision):
+            made = sum(each.float().square().sum() for each in run())
+        gradients.append(torch.autograd.grad(made, [*trained.trunk.parameters()]))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize(("sides", "stride"), [((8, 8), (2, 2)), ((34, 10), (2, 2)), ((7, 9), (3, 2))])
