@@ -34,7 +34,7 @@ class KeepRanked(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, key: Tensor, rho: Tensor, earlier: Tensor) -> Tensor:
         count = rho.floor()
         if by_numpy(key):
-            value, bound = in_order(key, count)
+            value, bound = (_in_order if torch.compiler.is_compiling() else in_order)(key, count)
             kept = value > bound
         else:
             value, bound = ranks_by_comparison(key, True, earlier), count
@@ -55,12 +55,14 @@ class KeepRanked(torch.autograd.Function):
 
 
 def by_numpy(key: Tensor) -> bool:
-    """Whether `in_order` can rank the keys: a CPU's, at work and not recorded, of a type of up to 32 bits.
+    """Whether `in_order` can rank the keys: a CPU's, of a type of up to 32 bits, at work or compiled, not exported.
 
     NumPy sorts 32 channels with vector instructions, some 14 times as fast as PyTorch.
     """
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(key) is not Tensor
-    return key.device.type == "cpu" and not recorded and key.dtype != torch.float64
+    at_work = torch.compiler.is_compiling() or type(key) is Tensor
+    # Versions of PyTorch before 2.7 do not tell one from the other.
+    exported = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)() or torch.jit.is_tracing()
+    return key.device.type == "cpu" and key.dtype != torch.float64 and at_work and not exported
 
 
 def in_order(key: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +84,17 @@ def in_order(key: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     place = (channels - 1 - count).long().expand(*value.shape[:-1], 1)
     following = ordered.gather(-1, place.clamp_min(0))
     return value, following.masked_fill_(place < 0, torch.iinfo(torch.int64).min)
+
+
+@torch.library.custom_op("samsod::in_order", mutates_args=(), schema="(Tensor key, Tensor count) -> (Tensor, Tensor)")
+def _in_order(key: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """`in_order` as one operator, which compiled code calls."""
+    return in_order(key.contiguous(), count)
+
+
+@_in_order.register_fake
+def _(key: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    return key.new_empty(key.shape, dtype=torch.int64), key.new_empty((*key.shape[:-1], 1), dtype=torch.int64)
 
 
 def ranks_by_comparison(h: Tensor, largest: bool, earlier: Tensor) -> Tensor:

@@ -171,17 +171,24 @@ def test_numpys_order_keeps_what_ranks_do(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("largest", [True, False])
-def test_compiled_code_keeps_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Value and gradients where ranks come from comparing, as in export and on other devices than a CPU."""
+def test_compiled_and_exported_code_keep_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value and gradients where an operator of its own ranks, and where comparing does, as on other devices too."""
     torch.manual_seed(5)
     h = torch.randn(2, 3, 3, 32).mul(4).round().div(4).requires_grad_()
     rho, weight = (torch.rand(2, 1, 1, 1) * 30 + 1).requires_grad_(), torch.randn(2, 3, 3, 32)
     results = []
-    for compiling in (False, True):
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+    for states in ([], ["is_compiling"], ["is_compiling", "is_exporting"]):
+        for state in states:
+            monkeypatch.setattr(torch.compiler, state, lambda: True)
+        assert by_numpy(h) == ("is_exporting" not in states)
         kept = keep_ranked(h, rho, largest)
         results.append([kept, *torch.autograd.grad((kept * weight).sum(), (h, rho))])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    for others in results[1:]:
+        assert all(torch.equal(*pair) for pair in zip(results[0], others, strict=True))
+
+
+def test_the_operator_that_ranks_is_recorded_as_it_runs() -> None:
+    torch.library.opcheck(torch.ops.samsod.in_order.default, (keys_with_ties(torch.float32), torch.tensor(3.0)))
 
 
 @pytest.mark.parametrize("largest", [True, False])
