@@ -35,7 +35,7 @@ aten = torch.ops.aten
 
 SHORTENED = (
     *(F.linear, torch.conv2d, torch.conv_transpose2d, F.scaled_dot_product_attention),
-    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.baddbmm),
+    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.addmm, torch.baddbmm),
 )
 """What CUDA's autocast does in the shorter type; and what in float32."""
 WIDENED = (F.layer_norm, torch.softmax, F.softmax, Tensor.softmax, torch.sum, Tensor.sum, Tensor.pow, Tensor.__pow__)

@@ -28,22 +28,24 @@ def build_adapter(config: AdapterConfig, dim: int) -> nn.Module:
     return ADAPTERS.get(config.name)(dim, config)
 
 
-def adapt(adapters: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """What the adapters of one block, one for each modality, add to their tokens.
+def adapt(adapters: Sequence[nn.Module], x: Tensor, scale: float) -> Tensor:
+    """What is added to the tokens of one block beside its MLP.
 
     Args:
         adapters: One for each modality.
         x: Tokens `[m·B,h,w,d]`, those of the first modality first.
+        scale: The common factor of what adapters return.
 
     Returns:
-        `[m·B,h,w,d]`, before the common factor.
+        `[m·B,h,w,d]`.
     """
     if len(adapters) == 1:
-        added: Tensor = adapters[0](x)
+        one = adapters[0]
+        added: Tensor = one(x, scale) if isinstance(one, DecoupledAdapter) else scale * one(x)
         return added
     if all(type(adapter) is DecoupledAdapter for adapter in adapters):
-        return decoupled_together(adapters, x)  # type: ignore[arg-type]
-    return torch.cat([adapter(part) for adapter, part in zip(adapters, x.chunk(len(adapters)), strict=True)])
+        return scale * decoupled_together(adapters, x)  # type: ignore[arg-type]
+    return scale * torch.cat([adapter(part) for adapter, part in zip(adapters, x.chunk(len(adapters)), strict=True)])
 
 
 @ADAPTERS.register("vanilla")
@@ -118,11 +120,12 @@ class DecoupledAdapter(nn.Module):
         self.register_buffer("signs", torch.tensor([[1.0], [-1.0]]), persistent=False)
         self.register_buffer("earlier", earlier_channels(config.bottleneck), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """Tokens `[B,h,w,d]` to `scale` times what is added to them, `[B,h,w,d]`."""
         foreground, background = self.foreground.up, self.background.up
-        weight = torch.cat([foreground.weight, background.weight], 1)
-        return F.linear(self.kept(x).flatten(-2), weight, foreground.bias + background.bias)
+        weight, bias = torch.cat([foreground.weight, background.weight], 1), foreground.bias + background.bias
+        kept = self.kept(x).view(-1, 2 * self.channels)
+        return torch.addmm(scale * bias, kept, weight.t(), alpha=scale).view(x.shape)
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of Eq. 21, `[B,h,w,d]` each."""
@@ -167,7 +170,7 @@ class DecoupledAdapter(nn.Module):
 
 
 def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor) -> Tensor:
-    """What `adapt` returns of decoupled adapters, each of their products as one over all of them."""
+    """What `adapt` returns of decoupled adapters at a scale of 1, each of their products as one over all of them."""
     one, count, channels = adapters[0], len(adapters), adapters[0].channels
     batch, height, width, dim = x.shape[0] // count, *x.shape[1:]
     tokens = x.reshape(count, -1, dim)
@@ -200,10 +203,10 @@ class DecoupledMoeAdapter(DecoupledAdapter):
         super().__init__(dim, config)
         self.branch_gate = _gate(dim, config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens `[B,h,w,d]` to what is added to them, `[B,h,w,d]`."""
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """Tokens `[B,h,w,d]` to `scale` times what is added to them, `[B,h,w,d]`."""
         foreground, background = self.branches(x)
-        weights = torch.softmax(self.branch_gate(x), dim=-1)
+        weights = scale * torch.softmax(self.branch_gate(x), dim=-1)
         return weights[..., 0:1] * foreground + weights[..., 1:2] * background
 
 

@@ -215,7 +215,7 @@ class Samsod(SaliencyModel):
 
         Compiled, this is one graph for any modality, since adapters are arguments and no name is.
         """
-        return run(self.encoder, images, lambda block, x: self.config.adapter.scale * adapt(adapters[block], x))
+        return run(self.encoder, images, lambda block, x: adapt(adapters[block], x, self.config.adapter.scale))
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """The stages' maps, of one modality or the sum of several, to logits `[B,1,H,W]` in float32 (Eq. 6)."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from samsod.benchmarks.counts import Operators
 from samsod.config import AdapterConfig
 from samsod.modeling.adapters import DecoupledAdapter, adapt, build_adapter
-from samsod.modeling.ranking import earlier_channels, keep_ranked, ranks_by_comparison, ranks_by_sorting
+from samsod.modeling.ranking import by_numpy, earlier_channels, in_order, keep_ranked, ranks_by_comparison
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -107,9 +107,10 @@ def test_modalities_together_are_those_one_by_one(name: str, settings: dict[str,
             parameter.data.mul_(1 + index).roll(index)
     x = torch.randn(6, 4, 5, 12, dtype=torch.float64).transpose(1, 2).requires_grad_()
     x.data[3, 0] = 0  # ties
-    together = adapt(adapters, x)
-    alone = torch.cat([adapter(part) for adapter, part in zip(adapters, x.split(2), strict=True)])
+    together = adapt(adapters, x, 0.3)
+    alone = 0.3 * torch.cat([adapter(part) for adapter, part in zip(adapters, x.split(2), strict=True)])
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(adapt(adapters[:1], x[:2], 0.3), alone[:2], rtol=1e-12, atol=1e-12)
     wanted = [x, *(p for adapter in adapters for p in adapter.parameters() if p.requires_grad)]
     weight = torch.randn_like(alone)
     gradients = (torch.autograd.grad((out * weight).sum(), wanted) for out in (together, alone))
@@ -139,33 +140,55 @@ def test_ties_keep_exactly_k() -> None:
     assert kept.flatten().tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("largest", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_both_rankings_are_equal_with_ties_too(largest: bool, dtype: torch.dtype) -> None:
+def keys_with_ties(dtype: torch.dtype) -> Tensor:
     torch.manual_seed(4)
     values = torch.cat([torch.randn(50, 32), torch.randint(-2, 3, (50, 32)), torch.full((1, 32), 0.5)]).to(dtype)
     values[:50, 3:9] = values[:50, 20:21]
     values[0, :8] = torch.tensor([0.0, -0.0] * 4)
-    ranks = ranks_by_comparison(values.view(101, 1, 1, 32), largest, earlier_channels(32))
-    assert torch.equal(ranks, ranks_by_sorting(values.view(101, 1, 1, 32), largest))
+    values[1, :4] = torch.tensor([torch.inf, -torch.inf, torch.finfo(dtype).tiny / 2, -torch.finfo(dtype).max])
+    return values.view(101, 1, 1, 32)
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_ranks_by_comparison_are_pythons_with_ties_too(largest: bool, dtype: torch.dtype) -> None:
+    values = keys_with_ties(dtype)
+    ranks = ranks_by_comparison(values, largest, earlier_channels(32))
     sign = -1 if largest else 1
-    for row, token in zip(ranks.view(-1, 32).tolist(), values.tolist(), strict=True):
+    for row, token in zip(ranks.view(-1, 32).tolist(), values.view(-1, 32).tolist(), strict=True):
         order = sorted(range(32), key=lambda channel: (sign * token[channel], channel))
         assert [order[rank] for rank in row] == list(range(32))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_numpys_order_keeps_what_ranks_do(dtype: torch.dtype) -> None:
+    values = keys_with_ties(dtype)
+    assert by_numpy(values) and not by_numpy(values.double()) and not by_numpy(values.to("meta"))
+    ranks = ranks_by_comparison(values, True, earlier_channels(32))
+    for count in torch.arange(0.0, 35.0).view(-1, 1, 1, 1, 1):
+        value, following = in_order(values, count)
+        assert torch.equal(value > following, ranks < count) and torch.equal(value == following, ranks == count)
+
+
 @pytest.mark.parametrize("largest", [True, False])
-def test_compiled_code_keeps_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Value and gradients where the ranks come from comparing, as in export and on other devices than a CPU."""
+def test_compiled_and_exported_code_keep_the_same_bits(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value and gradients where an operator of its own ranks, and where comparing does, as on other devices too."""
     torch.manual_seed(5)
     h = torch.randn(2, 3, 3, 32).mul(4).round().div(4).requires_grad_()
     rho, weight = (torch.rand(2, 1, 1, 1) * 30 + 1).requires_grad_(), torch.randn(2, 3, 3, 32)
     results = []
-    for compiling in (False, True):
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+    for states in ([], ["is_compiling"], ["is_compiling", "is_exporting"]):
+        for state in states:
+            monkeypatch.setattr(torch.compiler, state, lambda: True)
+        assert by_numpy(h) == ("is_exporting" not in states)
         kept = keep_ranked(h, rho, largest)
         results.append([kept, *torch.autograd.grad((kept * weight).sum(), (h, rho))])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    for others in results[1:]:
+        assert all(torch.equal(*pair) for pair in zip(results[0], others, strict=True))
+
+
+def test_the_operator_that_ranks_is_recorded_as_it_runs() -> None:
+    torch.library.opcheck(torch.ops.samsod.in_order.default, (keys_with_ties(torch.float32), torch.tensor(3.0)))
 
 
 @pytest.mark.parametrize("largest", [True, False])

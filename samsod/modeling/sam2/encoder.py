@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
-from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock, do_pool
+from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck
-from sam2.modeling.backbones.utils import window_partition, window_unpartition
 from torch import Tensor, nn
 
 from samsod.modeling.backbone import Beside, Encoder, Size
+from samsod.modeling.sam2.attention import WindowAttention, max_pool
 from samsod.modeling.sam2.specs import TrunkSpec
 
 
@@ -29,6 +29,7 @@ class Sam2Encoder(Encoder):
     def __init__(self, spec: TrunkSpec, width: int) -> None:
         super().__init__()
         self.trunk = Hiera(**asdict(spec))
+        self.trunk.attention = WindowAttention()
         self.neck = FpnNeck(
             position_encoding=_NoPositions(),
             d_model=width,
@@ -42,13 +43,16 @@ class Sam2Encoder(Encoder):
 
     def embed(self, images: Tensor) -> Tensor:
         """Images `[B,3,H,W]` to tokens `[B,H/4,W/4,C]`."""
-        x = self.trunk.patch_embed(images)
+        # Channels last, or the blocks of the first stage would read and write tokens of scattered channels.
+        x = self.trunk.patch_embed(images.contiguous(memory_format=torch.channels_last))
         return x + self.positions(*x.shape[1:3])
 
     def block(self, index: int, tokens: Tensor, beside: Beside, size: Size) -> Tensor:
         """Tokens `[B,h,w,C]` to `[B,h',w',C']`; halved sides and doubled channels at the start of stages 2 to 4."""
         block = self.trunk.blocks[index]
-        x = attention_residual(block, tokens)
+        normed = block.norm1(tokens)
+        shortcut = tokens if block.dim == block.dim_out else max_pool(block.proj(normed), block.q_stride)
+        x = shortcut + block.drop_path(self.trunk.attention(block, normed))
         return x + block.drop_path(block.mlp(block.norm2(x))) + beside(index, x)
 
     def stage_map(self, index: int, tokens: Tensor, size: Size) -> Tensor:
@@ -88,27 +92,3 @@ class _NoPositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.new_empty(0)
-
-
-def attention_residual(block: MultiScaleBlock, x: Tensor) -> Tensor:
-    """The first half of a Hiera block: shortcut plus (windowed, at a stage's start query-pooled) attention.
-
-    Args:
-        block: A block of SAM2's Hiera.
-        x: Tokens `[B,h,w,C]`.
-
-    Returns:
-        Tokens `[B,h',w',C']`; halved sides and doubled channels at the start of stages 2 to 4.
-    """
-    normed = block.norm1(x)
-    shortcut = x if block.dim == block.dim_out else do_pool(block.proj(normed), block.pool)
-    window = block.window_size
-    if window == 0:
-        return shortcut + block.drop_path(block.attn(normed))
-    windows, padded = window_partition(normed, window)
-    attended = block.attn(windows)
-    if block.q_stride:
-        # Pooling the queries shrank every window, and with it the padded map.
-        stride = block.q_stride[0]
-        window, padded = window // stride, (padded[0] // stride, padded[1] // stride)
-    return shortcut + block.drop_path(window_unpartition(attended, window, padded, shortcut.shape[1:3]))
