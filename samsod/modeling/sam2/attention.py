@@ -99,21 +99,25 @@ def max_pool(x: Tensor, stride: Pair) -> Tensor:
 
     For the backward pass it keeps where the maxima are in one byte each (four on large maps), PyTorch in eight.
     """
-    pooled: Tensor = _MaxPool.apply(x.permute(0, 3, 1, 2), stride)
-    return pooled.permute(0, 2, 3, 1)
+    pooled: Tensor = _MaxPool.apply(x, stride)
+    return pooled
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: Pair) -> Tensor:
+        maps = x.permute(0, 3, 1, 2)
         if not ctx.needs_input_grad[0]:
-            return F.max_pool2d(x, stride)
-        pooled, indices = F.max_pool2d(x, stride, return_indices=True)
-        ctx.sides, ctx.stride = x.shape[2:], stride
-        ctx.save_for_backward(indices.to(torch.uint8 if ctx.sides.numel() <= 256 else torch.int32))
-        return pooled
+            return F.max_pool2d(maps, stride).permute(0, 2, 3, 1)
+        pooled, indices = F.max_pool2d(maps, stride, return_indices=True)
+        ctx.sides = x.shape[1:3]
+        kept = indices.to(torch.uint8 if ctx.sides.numel() <= 256 else torch.int32)
+        ctx.save_for_backward(kept.permute(0, 2, 3, 1).flatten(1, 2))
+        return pooled.permute(0, 2, 3, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (indices,) = ctx.saved_tensors
-        return F.max_unpool2d(grad, indices.long(), ctx.stride, output_size=ctx.sides), None
+        (places,) = ctx.saved_tensors
+        # As F.max_unpool2d does, which PyTorch refuses where only deterministic algorithms are wanted.
+        grad_x = grad.new_zeros(len(grad), ctx.sides.numel(), grad.shape[-1])
+        return grad_x.scatter_(1, places.long(), grad.flatten(1, 2)).unflatten(1, ctx.sides), None

@@ -64,6 +64,16 @@ def test_pooling_equals_pytorchs_ties_included(
     assert torch.equal(*(torch.autograd.grad(made, x, grad)[0] for made in (ours, theirs)))
 
 
+def test_pooling_goes_backward_where_only_deterministic_algorithms_are_wanted() -> None:
+    x = torch.randn(1, 4, 4, 3, requires_grad=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        max_pool(x, (2, 2)).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert x.grad is not None and x.grad.sum() == 12
+
+
 def test_pooling_keeps_a_byte_for_each_maximum() -> None:
     kept: list[Tensor] = []
 
