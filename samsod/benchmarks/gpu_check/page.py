@@ -15,6 +15,7 @@ import torch
 
 from samsod.benchmarks.gpu_check.finding import Finding
 from samsod.engine.checkpoint import versions
+from samsod.evaluation.tables.text import markdown_table
 from samsod.utils.files import write_text
 from samsod.utils.machine import cores, device_name
 
@@ -63,17 +64,16 @@ def verdict(findings: Sequence[Finding]) -> str:
 def _markdown(about: Mapping[str, Any], findings: Sequence[Finding], tables: Mapping[str, Any], done: bool) -> str:
     unfinished = [] if done else ["Not finished: more checks were to come.", ""]
     lines = [f"# GPU check on {about['device']}", "", *unfinished, f"Checks: {verdict(findings)}.", ""]
-    lines += _table(("check", "result", "figure", "limit"), [tuple(asdict(finding).values()) for finding in findings])
-    lines += ["", "## Machine and versions", ""]
-    lines += _table(("what", "value"), [(name, value) for name, value in about.items()])
+    lines += [_table(("check", "result", "figure", "limit"), [tuple(asdict(f).values()) for f in findings])]
+    lines += ["", "## Machine and versions", "", _table(("what", "value"), list(about.items()))]
     for title, table in tables.items():
         lines += ["", f"## {title}", "", "```", table["lines"], "```"]
     return "\n".join(lines) + "\n"
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    return [_row(heading), _row(["---"] * len(heading)), *(_row(row) for row in rows)]
+def _table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    return markdown_table(heading, [list(map(_cell, row)) for row in rows], left=len(heading))
 
 
-def _row(cells: Sequence[Any]) -> str:
-    return f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |"
+def _cell(value: Any) -> str:
+    return " ".join(str(value).split()).replace("|", r"\|")
