@@ -42,7 +42,7 @@ def give_freed_memory_back() -> bool:
     """The opposite: a tensor of 1 MiB or more is given back as soon as it is freed; false where malloc is not glibc's.
 
     For work that holds many small objects, as tracing does: left among them, freed tensors leave gaps that fit no other
-    tensor, and counting what the large model costs took 1.1 to 2.1 GB in the place of 0.3.
+    tensor, and counting what the large model costs took 1.4 to 2.2 GB in the place of 0.5.
     """
     return _set_malloc(mmap_threshold=1 << 20, trim_threshold=1 << 20)
 
