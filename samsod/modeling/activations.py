@@ -86,7 +86,8 @@ def activation_maps(
     ]
     try:
         with torch.inference_mode():
-            model(images)
+            for name in model.modalities:
+                model.encode(images[name], name)
     finally:
         for handle in handles:
             handle.remove()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samsod.config import AdapterConfig
+from samsod.modeling.products import linear
 from samsod.modeling.ranking import KeepRanked, earlier_channels
 from samsod.registry import ADAPTERS
 
@@ -44,7 +45,7 @@ def adapt(adapters: Sequence[nn.Module], x: Tensor, scale: float) -> Tensor:
         added: Tensor = one(x, scale) if isinstance(one, DecoupledAdapter) else scale * one(x)
         return added
     if all(type(adapter) is DecoupledAdapter for adapter in adapters):
-        return scale * decoupled_together(adapters, x)  # type: ignore[arg-type]
+        return decoupled_together(adapters, x, scale)  # type: ignore[arg-type]
     return scale * torch.cat([adapter(part) for adapter, part in zip(adapters, x.chunk(len(adapters)), strict=True)])
 
 
@@ -136,7 +137,7 @@ class DecoupledAdapter(nn.Module):
         """The activations of foreground and background that are kept, the rest 0, `[B,h,w,2,c]`."""
         foreground, background = self.foreground.down, self.background.down
         weight = torch.cat([foreground.weight, background.weight])
-        h = F.gelu(F.linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
+        h = F.gelu(linear(x, weight, torch.cat([foreground.bias, background.bias]))).unflatten(-1, (2, self.channels))
         return self.keep(h, self.rho(x, self.gate))
 
     def kept_channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,8 +170,8 @@ class DecoupledAdapter(nn.Module):
         return (self.channels * (self.alphas.to(shares.dtype) + self.beta * shares)).unsqueeze(-1)
 
 
-def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor) -> Tensor:
-    """What `adapt` returns of decoupled adapters at a scale of 1, each of their products as one over all of them."""
+def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor, scale: float) -> Tensor:
+    """What `adapt` returns of decoupled adapters, each of their products as one over all of them."""
     one, count, channels = adapters[0], len(adapters), adapters[0].channels
     batch, height, width, dim = x.shape[0] // count, *x.shape[1:]
     tokens = x.reshape(count, -1, dim)
@@ -187,7 +188,7 @@ def decoupled_together(adapters: Sequence[DecoupledAdapter], x: Tensor) -> Tenso
     kept = one.keep(h.view(count, batch, height, width, 2, channels), rho)
     up = torch.cat([branch.up.weight for branch in branches], 1).view(dim, count, -1).permute(1, 2, 0)
     bias = torch.cat([branch.up.bias for branch in branches]).view(count, 2, dim).sum(1, keepdim=True)
-    return torch.baddbmm(bias, kept.view(count, -1, 2 * channels), up).view(x.shape)
+    return torch.baddbmm(scale * bias, kept.view(count, -1, 2 * channels), up, alpha=scale).view(x.shape)
 
 
 @ADAPTERS.register("decoupled_moe")

@@ -179,11 +179,11 @@ class Samsod(SaliencyModel):
             ValueError: A modality is missing or unknown, or the sides are no such multiples.
         """
         names = self._check(images, given or self.modalities)
-        one_run = run_encoder is Encoder.__call__ and torch.is_grad_enabled() and not self._encoder_trained()
+        one_run = run_encoder is Encoder.__call__ and not self._losses_meet_in_encoder()
         cuts: tuple[Cut, ...] = ()
         if one_run and len(names) > 1:
             stages = self.encode(torch.cat([images[name] for name in names]), *names)
-            by_modality = zip(*(maps.chunk(len(names)) for maps in stages), strict=True)
+            by_modality = zip(*(_apart(maps, len(names)) for maps in stages), strict=True)
             features = dict(zip(names, map(list, by_modality), strict=True))
             cuts = tuple(Cut(maps, _trained(self.adapters[name])) for name, maps in features.items())
         else:
@@ -192,7 +192,10 @@ class Samsod(SaliencyModel):
         if FUSION in streams:
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
-        return Prediction({name: self.decode(features[name]) for name in streams}, cuts)
+        if torch.is_grad_enabled():  # a loss's own backward pass would run all of a common one
+            return Prediction({name: self.decode(features[name]) for name in streams}, cuts)
+        logits = self.decode([torch.cat(maps) for maps in zip(*(features[name] for name in streams), strict=True)])
+        return Prediction(dict(zip(streams, _apart(logits, len(streams)), strict=True)))
 
     def encode(self, images: Tensor, *modalities: str, run: RunEncoder = Encoder.__call__) -> list[Tensor]:
         """Images through the encoder and their modalities' adapters.
@@ -266,9 +269,9 @@ class Samsod(SaliencyModel):
         prefixes = tuple(f"{name}." for name, module in self.named_modules() if id(module) in given_back)
         return {key: value for key, value in self.state_dict().items() if not key.startswith(prefixes)}
 
-    def _encoder_trained(self) -> bool:
-        """Whether any of the encoder is trained; then all losses meet in it, and have nothing to share."""
-        return any(parameter.requires_grad for parameter in self.encoder.parameters())
+    def _losses_meet_in_encoder(self) -> bool:
+        """Whether any of the encoder is being trained; then backward passes have nothing in it to share."""
+        return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.encoder.parameters())
 
     def _streams(self, given: tuple[str, ...]) -> tuple[str, ...]:
         """What is decoded of the given modalities; the decoder knows only streams it was trained on."""
@@ -294,6 +297,11 @@ def _cast_weights(module: nn.Module) -> Iterator[nn.Parameter]:
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             yield from layer.parameters(recurse=False)
+
+
+def _apart(batches: Tensor, count: int) -> tuple[Tensor, ...]:
+    """`count` batches that stand one after the other, as views."""
+    return batches.unflatten(0, (count, -1)).unbind()
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:

@@ -10,6 +10,8 @@ from sam2.modeling.backbones.utils import window_partition, window_unpartition
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samsod.modeling.products import linear
+
 Pair = tuple[int, int]
 
 
@@ -82,7 +84,7 @@ class _QueryKeyValue(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, heads: int) -> tuple[Tensor, ...]:
         ctx.save_for_backward(weight)
         ctx.shape = x.shape
-        return _in_three(F.linear(x, weight, bias), heads)
+        return _in_three(linear(x, weight, bias), heads)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:

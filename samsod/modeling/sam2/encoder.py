@@ -11,6 +11,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck
 from torch import Tensor, nn
 
 from samsod.modeling.backbone import Beside, Encoder, Size
+from samsod.modeling.products import quicken
 from samsod.modeling.sam2.attention import WindowAttention, max_pool
 from samsod.modeling.sam2.specs import TrunkSpec
 
@@ -30,6 +31,7 @@ class Sam2Encoder(Encoder):
         super().__init__()
         self.trunk = Hiera(**asdict(spec))
         self.trunk.attention = WindowAttention()
+        quicken(self.trunk)
         self.neck = FpnNeck(
             position_encoding=_NoPositions(),
             d_model=width,
