@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -67,8 +68,8 @@ class Encoder(nn.Module, ABC):
         """The tokens that block `index`, one of `stage_ends`, made, to a map `[B,C,h,w]`."""
 
     @abstractmethod
-    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The stages' maps to what the decoder reads."""
+    def pyramid(self, maps: Sequence[Tensor]) -> Any:
+        """The stages' maps to what the decoder reads, maps as a rule."""
 
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
@@ -95,7 +96,7 @@ class Decoder(nn.Module, ABC):
     casts_alike: bool = False
 
     @abstractmethod
-    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+    def forward(self, pyramid: Any) -> Tensor:
         """What `Encoder.pyramid` gives to logits `[B,1,H/stride,W/stride]`."""
 
     def unreachable(self) -> list[nn.Parameter]:

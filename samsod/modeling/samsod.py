@@ -179,9 +179,10 @@ class Samsod(SaliencyModel):
             ValueError: A modality is missing or unknown, or the sides are no such multiples.
         """
         names = self._check(images, given or self.modalities)
-        one_run = run_encoder is Encoder.__call__ and not self._losses_meet_in_encoder()
+        # Costs are counted in the modules of each modality.
+        apart = run_encoder is not Encoder.__call__ or torch.jit.is_tracing() or self._losses_meet_in_encoder()
         cuts: tuple[Cut, ...] = ()
-        if one_run and len(names) > 1:
+        if len(names) > 1 and not apart:
             stages = self.encode(torch.cat([images[name] for name in names]), *names)
             by_modality = zip(*(_apart(maps, len(names)) for maps in stages), strict=True)
             features = dict(zip(names, map(list, by_modality), strict=True))
@@ -192,7 +193,7 @@ class Samsod(SaliencyModel):
         if FUSION in streams:
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
-        if torch.is_grad_enabled():  # a loss's own backward pass would run all of a common one
+        if apart or torch.is_grad_enabled():  # a loss's own backward pass would run all of a common one
             return Prediction({name: self.decode(features[name]) for name in streams}, cuts)
         logits = self.decode([torch.cat(maps) for maps in zip(*(features[name] for name in streams), strict=True)])
         return Prediction(dict(zip(streams, _apart(logits, len(streams)), strict=True)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from sam2.modeling.position_encoding import PositionEmbeddingRandom
 from sam2.modeling.sam.mask_decoder import MaskDecoder
@@ -11,6 +9,7 @@ from sam2.modeling.sam.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
 from samsod.modeling.backbone import Decoder
+from samsod.modeling.sam2.lateral import Lateral
 
 
 class Sam2Decoder(Decoder):
@@ -41,7 +40,7 @@ class Sam2Decoder(Decoder):
         )
         self.prompt = EmptyPrompt(width)
 
-    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+    def forward(self, pyramid: tuple[Lateral, Lateral, Tensor]) -> Tensor:
         """Maps at strides 4, 8 and 16, `[B,C,H/4,W/4]` and so on, to logits of mask token 0, `[B,1,H/4,W/4]`."""
         stride4, stride8, stride16 = pyramid
         decoder, prompt = self.mask_decoder, self.prompt
@@ -53,7 +52,7 @@ class Sam2Decoder(Decoder):
             sparse_prompt_embeddings=prompt.sparse(image.shape[0]),
             dense_prompt_embeddings=dense if self.dense_prompt else torch.zeros_like(dense),
             repeat_image=False,
-            high_res_features=[decoder.conv_s0(stride4), decoder.conv_s1(stride8)],
+            high_res_features=[stride4.through(decoder.conv_s0), stride8.through(decoder.conv_s1)],
         )
         return masks[:, 0:1]
 

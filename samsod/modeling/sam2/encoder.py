@@ -9,10 +9,12 @@ import torch
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from samsod.modeling.backbone import Beside, Encoder, Size
 from samsod.modeling.products import quicken
 from samsod.modeling.sam2.attention import WindowAttention, max_pool
+from samsod.modeling.sam2.lateral import Lateral
 from samsod.modeling.sam2.specs import TrunkSpec
 
 
@@ -79,10 +81,11 @@ class Sam2Encoder(Encoder):
                 self._table = key, self.trunk._get_pos_embed((height, width)), [part.detach() for part in made_of]
         return self._table[1]
 
-    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The trunk's four maps to three of `width` channels, at strides 4, 8, 16."""
-        pyramid, _ = self.neck(maps)
-        return list(pyramid[:3])
+    def pyramid(self, maps: Sequence[Tensor]) -> tuple[Lateral, Lateral, Tensor]:
+        """The trunk's four maps to three of `width` channels, at strides 4, 8, 16; see `Lateral`."""
+        coarsest, stride16, stride8, stride4 = (layer.conv for layer in self.neck.convs)
+        enlarged = F.interpolate(coarsest(maps[3]).float(), scale_factor=2.0)
+        return Lateral(maps[0], stride4), Lateral(maps[1], stride8), stride16(maps[2]) + enlarged
 
     def parts(self) -> dict[str, nn.Module]:
         """Its parts as the cost table lists them."""
