@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def make_trainer(config: Config, device: torch.device) -> tuple[Trainer, list[st
     if config.data.cache != "none":
         remarks = [*remarks, dataset.use_cache()]
 
-    def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
+    def batches(start_step: int) -> Generator[dict[str, Tensor], None, None]:
         return train_loader(
             *(dataset, train.batch_size, rank, world_size, config.data.workers, config.seed, start_step, on_gpu),
             drop_last=train.drop_last,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import multiprocessing
 import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests st
 SIZE = 64
 RGBT = ("rgb", "thermal")
 Save = Callable[..., Path]
+Children = Callable[[], set[BaseProcess]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,6 +68,13 @@ def memory_given_back() -> Iterator[None]:
     yield
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture
+def children() -> Children:
+    """Gives the processes that were started since the test began and have not ended."""
+    others = set(multiprocessing.active_children())
+    return lambda: set(multiprocessing.active_children()) - others
 
 
 @pytest.fixture

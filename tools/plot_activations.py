@@ -16,11 +16,11 @@ def main() -> None:
     config, args = parse_config(parser)
     if bool(args.images) == bool(args.pair):
         parser.error("expected either --images STEM ... or --pair MODALITY=FILE ...")
-    files = {name: Path(file) for name, _, file in (item.partition("=") for item in args.pair or ())}
-    if args.pair and list(files) != config.model.modalities:
-        parser.error(
-            f"--pair: expected a file of each modality in order: {'=FILE '.join(config.model.modalities)}=FILE"
-        )
+    given = [item.partition("=") for item in args.pair or ()]
+    if args.pair and [file and name for name, _, file in given] != config.model.modalities:
+        expected = " ".join(f"{name}=FILE" for name in config.model.modalities)
+        parser.error(f"--pair {' '.join(args.pair)}: expected a file of each modality in order: {expected}")
+    files = {name: Path(file) for name, _, file in given}
     from samsod.data.selection import scored_sets
     from samsod.drawing.activations import activation_mosaics, named_examples, read_example
     from samsod.drawing.mosaic import draw_mosaics

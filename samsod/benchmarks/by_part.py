@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ def measure(
     device: torch.device,
     rounds: int,
     seconds: float = math.inf,
-    trainer: Callable[[], SteppedTrainer] | None = None,
+    stepped: SteppedTrainer | None = None,
     reference: bool = False,
 ) -> dict[str, Any]:
     """Times everything once a round, so that all meet the same disturbances; what is compiled, uncompiled too.
@@ -61,7 +61,7 @@ def measure(
         device: This rank's device.
         rounds: Rounds.
         seconds: No further round starts when so much time has passed.
-        trainer: Makes the trainer whose steps are timed; None: the forward pass alone is.
+        stepped: The trainer whose steps are timed; None: the forward pass alone is.
         reference: Time the plain network too.
 
     Returns:
@@ -73,7 +73,6 @@ def measure(
     """
     if reference and distributed.world_size() > 1:
         raise UserError("--reference compares on one process; start it without torchrun")
-    stepped = trainer() if trainer else None
     model = stepped.trainer.model if stepped else compile_parts(build_model(config.model).to(device), config.engine)
     matrix = matrix_product(device, config.engine.precision)
     network = shortened(stepped.trainer.network if stepped else model, config.engine.precision)

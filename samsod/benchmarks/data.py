@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -28,7 +29,7 @@ from samsod.data import imagenet
 from samsod.data.augment import draw
 from samsod.data.dataset import PairDataset, Sample, SampleKey
 from samsod.data.decoding.images import Bytes, as_bytes, cv2
-from samsod.data.loader import eval_loader, make_frugal
+from samsod.data.loader import Batch, eval_loader, make_frugal
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair, PairSet, find_set
 from samsod.data.sources.modalities import settings_of
@@ -38,6 +39,7 @@ from samsod.data.transforms import Factors
 from samsod.utils.errors import UserError
 from samsod.utils.files import write_bytes
 from samsod.utils.progress import progress
+from samsod.utils.threads import Stages
 
 LARGE = (1280, 960)  # width and height
 _OPERATIONS = ("Brightness", "Contrast", "Color", "Sharpness")
@@ -192,16 +194,15 @@ def loader_speeds(datasets: Sequence[Any], workers: int, samples: int) -> list[f
     Each has its loader processes started, and its files read once, before the clock starts; `samples` is how many
     are timed, at least one pass.
     """
-    loaders = [eval_loader(dataset, 4, 0, 1, workers) for dataset in datasets]
-    for loader in loaders:
-        _drain(loader)
-    passes = max(1, samples // len(datasets[0]))
-    seconds = np.zeros(len(loaders))
-    for _ in range(passes):
-        for which, loader in enumerate(loaders):
-            started = time.perf_counter()
-            _drain(loader)
-            seconds[which] += time.perf_counter() - started
+    passes, batches = max(1, samples // len(datasets[0])), math.ceil(len(datasets[0]) / 4)
+    seconds = np.zeros(len(datasets))
+    with Stages() as stages:
+        loaders = [stages.add(eval_loader(dataset, 4, 0, 1, workers, passes=1 + passes)) for dataset in datasets]
+        for number in range(1 + passes):
+            for which, loader in enumerate(loaders):
+                started = time.perf_counter()
+                _take(loader, batches)
+                seconds[which] += (time.perf_counter() - started) * (number > 0)
     return [passes * len(datasets[0]) / each for each in seconds.tolist()]
 
 
@@ -262,8 +263,8 @@ def _table(*columns: str) -> list[str]:
     return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
 
 
-def _drain(loader: Any) -> None:
-    for _ in loader:
+def _take(loader: Iterator[Batch], batches: int) -> None:
+    for _ in itertools.islice(loader, batches):
         pass
 
 

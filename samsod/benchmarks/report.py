@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -55,7 +56,8 @@ def part_report(
     reference: bool,
 ) -> Report:
     """Forward pass and, with a trainer, training step by part; see `by_part.measure`."""
-    figures = measure(config, device, runs, seconds, trainer, reference)
+    with closing(trainer()) if trainer else nullcontext() as stepped:
+        figures = measure(config, device, runs, seconds, stepped, reference)
     return Report(figures, figure_lines(figures))
 
 

@@ -6,7 +6,7 @@ where its model, loss, hook and optimizer begin and end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -46,8 +46,12 @@ class SteppedTrainer:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.batches = trainer, iter(trainer.batches(0))
+        self.trainer, self.batches = trainer, trainer.batches(0)
         self._batch: Batch = {}
+
+    def close(self) -> None:
+        """Ends its loader processes."""
+        self.batches.close()
 
     def fetch(self) -> None:
         """Waits for the next batch."""
@@ -98,7 +102,7 @@ def synthetic_trainer(
     prepare(model)
     compile_parts(model.to(device), config.engine)
 
-    def batches(start_step: int) -> Iterator[dict[str, Tensor]]:
+    def batches(start_step: int) -> Generator[dict[str, Tensor], None, None]:
         while True:
             yield batch
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -108,24 +109,6 @@ class TrainBatches(Sampler[list[SampleKey]]):
         return draw_size(self.sizes, [self.seed, epoch, step, self.samples]) if self.sizes else 0
 
 
-class EvalLoader:
-    """This rank's part of the samples, each once, in order; can be gone through again and again."""
-
-    def __init__(self, loader: DataLoader[Sample | BadSample]) -> None:
-        self._loader = loader
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Goes through the batches once.
-
-        Raises:
-            UserError: A sample cannot be used; one line for each.
-        """
-        return _checked(self._loader)
-
-
 def train_loader(
     dataset: PairDataset,
     batch_size: int,
@@ -136,21 +119,27 @@ def train_loader(
     start_step: int = 0,
     pin_memory: bool = False,
     drop_last: bool = True,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches to train on, from `start_step` on; see `TrainBatches` for the arguments and errors.
 
     Returns:
-        An endless iterator over batches: what `PairDataset` gives, each stacked to B = batch_size / world_size; fewer
+        Batches without end, to be closed: what `PairDataset` gives, each stacked to B = batch_size / world_size; fewer
         in an epoch's last batch if what is left over is kept. It raises UserError for a batch with samples that cannot
         be used, one line for each.
     """
     batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes, drop_last)
-    return _checked(DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory)))
+    return _checked(loaded(DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory))))
 
 
 def eval_loader(
-    dataset: Samples, batch_size: int, rank: int, world_size: int, workers: int, pin_memory: bool = False
-) -> EvalLoader:
+    dataset: Samples,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    workers: int,
+    pin_memory: bool = False,
+    passes: int = 1,
+) -> Generator[Batch, None, None]:
     """Batches to evaluate on: every sample once over all ranks, nothing padded; rank r gets r, r + world_size, ...
 
     Args:
@@ -160,9 +149,36 @@ def eval_loader(
         world_size: How many ranks there are.
         workers: Loader processes; 0 loads in this one.
         pin_memory: Put the batches where a GPU copies them from fastest.
+        passes: How often they are gone through, by the same processes; none loads for a pass before it begins.
+
+    Returns:
+        The batches, to be closed. It raises UserError for a batch with samples that cannot be used, one line for each.
     """
     mine, settings = range(len(dataset))[rank::world_size], _settings(workers, pin_memory)
-    return EvalLoader(DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=mine, **settings))
+    kept = passes > 1 and workers > 0
+    loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=mine, persistent_workers=kept, **settings)
+    return _checked(loaded(loader, passes))
+
+
+def loaded(loader: DataLoader[Any], passes: int = 1) -> Generator[Any, None, None]:
+    """What the loader gives, in so many passes. Its processes end when this does: read to the end, failed or closed.
+
+    PyTorch ends them when the last reference to its iterator goes. The garbage collector takes their queues before, so
+    that none hears of its end, and each is waited for in vain. So no error may keep the iterator here; and whoever
+    reads must close this, as an error keeps the frames that it went through, and all that they hold.
+    """
+    batches: Iterator[Any] = iter(())
+    try:
+        for _ in range(passes):
+            with signals_held():
+                batches = iter(loader)
+            yield from batches
+    except BaseException as error:
+        if loader.num_workers:
+            clear_frames(error.__traceback__)
+        raise
+    finally:
+        del loader, batches
 
 
 class _Guarded(Dataset[Sample | BadSample]):
@@ -187,19 +203,17 @@ def _collate(samples: list[Sample | BadSample]) -> Batch | BadSample:
     return batch
 
 
-def _checked(loader: DataLoader[Sample | BadSample]) -> Iterator[Batch]:
-    with signals_held():
-        batches = iter(loader)
-    for batch in batches:
-        if isinstance(batch, BadSample):
-            raise UserError(*batch.message.splitlines())
-        yield batch
+def _checked(batches: Generator[Batch | BadSample, None, None]) -> Generator[Batch, None, None]:
+    with closing(batches):
+        for batch in batches:
+            if isinstance(batch, BadSample):
+                raise UserError(*batch.message.splitlines())
+            yield batch
 
 
 def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
     return {
         "num_workers": workers,
-        "persistent_workers": workers > 0,
         "worker_init_fn": _init_worker,
         "collate_fn": _collate,
         "pin_memory": pin_memory,
@@ -210,7 +224,10 @@ def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Lets requests to stop wait while loader processes are started: one that does not ignore them yet would die."""
+    """Lets requests to stop wait while loader processes are started: one that does not ignore them yet would die.
+
+    And an interrupt among them would leave those behind that are there.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield

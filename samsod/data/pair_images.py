@@ -146,8 +146,8 @@ def read_scene(
     sources: Mapping[str, Source],
     modalities: Mapping[str, ModalityConfig],
     size: int,
-    sizes: Sizes = "equal",
-    setting: str = "sizes=any",
+    sizes: Sizes,
+    setting: str,
     shift: Sequence[int] = (),
 ) -> tuple[dict[str, npt.NDArray[np.float32]], tuple[int, int]]:
     """Images without a truth as the network gets them, prepared as those of a `PairDataset` are, without PyTorch.

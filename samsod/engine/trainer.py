@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import torch
@@ -43,7 +43,7 @@ class Trainer:
         device: This rank's device.
         model: The model, on the device.
         loss: The loss of every stream.
-        batches: Endless batches of this rank, from a given optimizer step on.
+        batches: Endless batches of this rank, from a given optimizer step on; closed when the training ends.
         steps_per_epoch: Optimizer steps of one pass over the training set.
         data_id: What identifies the training pairs; it must be the same on all ranks and when resumed.
         evaluate: Scores the model on the validation sets; None without any.
@@ -63,7 +63,7 @@ class Trainer:
         device: torch.device,
         model: SaliencyModel,
         loss: Loss,
-        batches: Callable[[int], Iterable[Batch]],
+        batches: Callable[[int], Generator[Batch, None, None]],
         steps_per_epoch: int,
         data_id: str,
         evaluate: Evaluate | None = None,
@@ -133,8 +133,8 @@ class Trainer:
                 self.log.line(line)
             self._write_state("training")
             try:
-                with self.stop.listening():
-                    self._run()
+                with self.stop.listening(), contextlib.closing(self.batches(self.step)) as batches:
+                    self._run(batches)
             except BaseException as error:
                 with contextlib.suppress(OSError):  # a full disk, say, which must not hide the error itself
                     self.log.note(f"stopped at step {self.step}: {type(error).__name__}: {error}")
@@ -145,11 +145,10 @@ class Trainer:
             how = "finished" if finished else "asked to stop, saved"
             self.log.line(f"{how} at step {self.step}; results are in {self.folder.path}")
 
-    def _run(self) -> None:
+    def _run(self, batches: Iterator[Batch]) -> None:
         if self.step and self._evaluation_due() and self.progress.evaluated_step < self.step:
             self._evaluate()  # the run was cut off between saving and the end of the evaluation
         meter, asked = Meter(), time.monotonic()
-        batches = iter(self.batches(self.step)) if self.step < self.total_steps else iter(())
         while self.step < self.total_steps and not self.status.stopping:
             batch = next(batches)
             waited = time.monotonic() - asked

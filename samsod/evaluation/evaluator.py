@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from samsod.utils import distributed
 from samsod.utils.maps import FINAL, Maps, check_finite
 from samsod.utils.precision import autocast
 from samsod.utils.progress import progress
-from samsod.utils.threads import behind, in_threads
+from samsod.utils.threads import Stages, behind, in_threads
 
 
 class Predicted(NamedTuple):
@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
 
 def predict(
     model: SaliencyModel, pair_set: PairSet, config: Config, streams: bool = False, sharded: bool = True
-) -> Iterator[Predicted]:
+) -> Generator[Predicted, None, None]:
     """Predicts a set, or this rank's share of it; no mask is read.
 
     Args:
@@ -50,25 +50,25 @@ def predict(
         sharded: Every rank its share; else this rank all.
 
     Yields:
-        What was predicted, in the set's order.
+        What was predicted, in the set's order; to be closed, which ends the loader processes.
     """
     dataset = SceneDataset(pair_set, config.model.image_size, config.data, config.test.shift)
     rank, world_size = (distributed.rank(), distributed.world_size()) if sharded else (0, 1)
     model, device = shortened(model, config.engine.precision), next(model.parameters()).device
     on_gpu = device.type == "cuda"
-    loader = eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)
     given = config.tested_modalities()
 
-    def batches() -> Iterator[tuple[Batch, SentMaps]]:
+    def sent_batches(loader: Iterator[Batch]) -> Iterator[tuple[Batch, SentMaps]]:
         for batch in loader:
             images = {name: batch[name].to(device, non_blocking=True) for name in given}
             with torch.inference_mode(), autocast(device, config.engine.precision):
                 sent = (model(images, given) if config.test.modalities else model(images)).sent(streams)
             yield batch, sent
 
-    for batch, sent in behind(batches(), int(device.type != "cpu")):
-        for index, shape, maps in zip(batch["index"].tolist(), batch["shape"].tolist(), sent.read(), strict=True):
-            yield Predicted(pair_set.pairs[index], maps, tuple(shape))
+    with closing(eval_loader(dataset, config.test.batch_size, rank, world_size, config.data.workers, on_gpu)) as loader:
+        for batch, sent in behind(sent_batches(loader), int(device.type != "cpu")):
+            for index, shape, maps in zip(batch["index"].tolist(), batch["shape"].tolist(), sent.read(), strict=True):
+                yield Predicted(pair_set.pairs[index], maps, tuple(shape))
 
 
 def evaluate(
@@ -107,9 +107,10 @@ def evaluate(
 
     def share() -> dict[str, list[ImageScores]]:
         images: dict[str, list[ImageScores]] = {}
-        predictions = predict(model, pair_set, config, streams)
         count = len(range(distributed.rank(), len(pair_set.pairs), distributed.world_size()))
-        with closing(in_threads(score, predictions, config.data.workers, "scoring")) as scored:
+        with Stages() as stages:
+            predictions = stages.add(predict(model, pair_set, config, streams))
+            scored = stages.add(in_threads(score, predictions, config.data.workers, "scoring"))
             for scores in progress(scored, count, f"testing {pair_set.name}"):
                 for name, image in scores.items():
                     images.setdefault(name, []).append(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,14 +82,15 @@ def draw_examples(model: SaliencyModel, sets: Sequence[PairSet], config: Config)
     alone = replace(config, data=replace(config.data, workers=0))
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     titles: list[str] = []
-    for pair, maps, _ in predict(model, examples, alone, streams=True, sharded=False):
-        pictures = read_pictures(pair.images, config.data, config.test.shift)
-        truth = read_truth(pair.ground_truth)
-        streams = [name for name in maps if name != FINAL]
-        shown = [FINAL, *(streams if len(streams) > 1 else [])]
-        greys = [to_grey(maps[name], truth.shape, config.test) for name in shown]
-        rows.append((pair.stem, [*pictures.values(), truth.astype(np.uint8) * 255, *greys]))
-        titles = [*pictures, "truth", *(f"{name} alone" if name in pictures else name for name in shown)]
+    with closing(predict(model, examples, alone, streams=True, sharded=False)) as predictions:
+        for pair, maps, _ in predictions:
+            pictures = read_pictures(pair.images, config.data, config.test.shift)
+            truth = read_truth(pair.ground_truth)
+            streams = [name for name in maps if name != FINAL]
+            shown = [FINAL, *(streams if len(streams) > 1 else [])]
+            greys = [to_grey(maps[name], truth.shape, config.test) for name in shown]
+            rows.append((pair.stem, [*pictures.values(), truth.astype(np.uint8) * 255, *greys]))
+            titles = [*pictures, "truth", *(f"{name} alone" if name in pictures else name for name in shown)]
     return contact_sheet(rows, titles)
 
 

@@ -143,7 +143,7 @@ def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         alone = replace(config, output=str(Path(folder) / "run"), train=replace(config.train, steps=100))
         model, loss = build_model(config.model).to(device), build_loss(config.loss)
-        trainer = Trainer(alone, device, model, loss, lambda _: iter(()), 100, "timing")
+        trainer = Trainer(alone, device, model, loss, lambda _: (batch for _ in ()), 100, "timing")
         step = _seconds(lambda: trainer.train_step(batch), device)
         model.eval()
         images = {name: batch[name][:1].to(device) for name in model.modalities}

@@ -37,7 +37,7 @@ class KeepRanked(torch.autograd.Function):
             value, bound = (_in_order if torch.compiler.is_compiling() else in_order)(key, count)
             kept = value > bound
         else:
-            value, bound = ranks_by_comparison(key, True, earlier), count
+            value, bound = ranks_by_comparison(key, earlier), count
             kept = value < bound
         if any(ctx.needs_input_grad):
             # Wide: under fp16 the product of a scaled gradient and an activation overflows.
@@ -97,23 +97,21 @@ def _(key: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     return key.new_empty(key.shape, dtype=torch.int64), key.new_empty((*key.shape[:-1], 1), dtype=torch.int64)
 
 
-def ranks_by_comparison(h: Tensor, largest: bool, earlier: Tensor) -> Tensor:
-    """The rank of every channel among those of its token, 0 for the largest (or smallest); equal ones by index.
+def ranks_by_comparison(h: Tensor, earlier: Tensor) -> Tensor:
+    """The rank of every channel among those of its token, 0 for the largest; equal ones by index.
 
     It is how many come before, from comparing every two: neither ONNX nor the memory of a GPU likes a stable sort.
 
     Args:
         h: Activations `[...,C]` without NaN.
-        largest: Rank from the largest, else from the smallest.
         earlier: `earlier_channels(C)`.
 
     Returns:
         int64 `[...,C]`.
     """
     this, other = h.unsqueeze(-1), h.unsqueeze(-2)
-    beyond, reached = (other > this, other >= this) if largest else (other < this, other <= this)
-    # Beyond implies reached. (ONNX Runtime has no `where` for truth values.)
-    return (beyond | (reached & earlier)).sum(-1)
+    # Larger implies as large. (ONNX Runtime has no `where` for truth values.)
+    return ((other > this) | ((other >= this) & earlier)).sum(-1)
 
 
 def earlier_channels(channels: int, device: torch.device | None = None) -> Tensor:

@@ -128,7 +128,7 @@ def _read(predictor: Predictor, item: Item) -> Scene:
     if item.faults:
         raise UserError(*item.faults)
     try:
-        return predictor.read(item.images)
+        return predictor.read(item.images, "--sizes any")
     except UserError as error:
         if all(isinstance(image, Path) for image in item.images.values()):  # their names are said
             raise

@@ -98,8 +98,12 @@ class ScenePredictor(ABC):
         scenes = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
         return self._predict([{name: item for name, item in scene.items() if item is not None} for scene in scenes])
 
-    def read(self, sources: Mapping[str, Any]) -> Scene:
+    def read(self, sources: Mapping[str, Any], setting: str = 'sizes="any"') -> Scene:
         """Reads and prepares the images of a scene, as training and testing do.
+
+        Args:
+            sources: As in `predict`, of one scene.
+            setting: What would let the images differ in size, for the message.
 
         Raises:
             UserError: As in `predict`.
@@ -110,7 +114,7 @@ class ScenePredictor(ABC):
         if missing and not self.allow_missing:
             raise UserError(f"no {missing[0]} image: the model takes {', '.join(self.modalities)}; {self.if_missing}")
         given = {name: self._source(name, sources[name]) for name in self.modalities if name not in missing}
-        return Scene(*read_scene(given, self._settings, self.config.model.image_size, self.config.data.sizes))
+        return Scene(*read_scene(given, self._settings, self.config.model.image_size, self.config.data.sizes, setting))
 
     def batches(self, items: Iterable[T], scene_of: Callable[[T], Scene]) -> Iterator[list[T]]:
         """Cuts items into what goes through the network together: neighbours with images of the same modalities."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from inspect import getgeneratorstate
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from samsod.benchmarks.by_part import (
     matrix_product,
     measure,
 )
-from samsod.benchmarks.step import synthetic_trainer
+from samsod.benchmarks.step import SteppedTrainer, synthetic_trainer
 from samsod.benchmarks.surgery import OURS
 from samsod.benchmarks.timing import Work
 from samsod.config import Config, RuleConfig
@@ -125,10 +126,22 @@ def test_forward_alone_and_another_rule(config: Config, given_times: list[str]) 
     assert measure(config, CPU, 2).keys() == {FORWARD, MATRIX, "device", "precision", "ranks"}
     given_times.clear()
     config.engine.gradient_rule = RuleConfig("ogm")
-    trainer = lambda: synthetic_trainer(config, CPU)  # noqa: E731
-    assert not measure(config, CPU, 2, trainer=trainer)["surgery"] and given_times == [MATRIX, FORWARD, STEP]
+    stepped = synthetic_trainer(config, CPU)
+    assert not measure(config, CPU, 2, stepped=stepped)["surgery"] and given_times == [MATRIX, FORWARD, STEP]
     with pytest.raises(UserError, match="have pcgrad only, not ogm"):
-        measure(config, CPU, 2, trainer=trainer, reference=True)
+        measure(config, CPU, 2, stepped=stepped, reference=True)
+
+
+def test_the_trainer_is_closed_however_it_ends(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(stepped: SteppedTrainer) -> None:
+        stepped.fetch()
+        raise KeyError("oops")
+
+    stepped = synthetic_trainer(config, CPU)
+    monkeypatch.setattr(SteppedTrainer, "step", fail)
+    with pytest.raises(KeyError, match="oops"):
+        report.part_report(config, CPU, 1, 60.0, lambda: stepped, False)
+    assert getgeneratorstate(stepped.batches) == "GEN_CLOSED"
 
 
 def test_the_product_is_of_the_forward_type() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from samsod.benchmarks.data import LARGE, differences, enlarge, import_pillow, make_scenes, run
+from samsod.benchmarks.data import LARGE, differences, enlarge, import_pillow, loader_speeds, make_scenes, run
 from samsod.config.data_schema import DataConfig
 from samsod.data.dataset import PairDataset
 from samsod.data.decoding.images import read_rgb, read_truth
 from samsod.data.sources.catalog import Pair, PairSet
 from samsod.utils.errors import UserError
+from tests.conftest import Children
 from tests.places import ROOT
 
 pytest.importorskip("PIL")
@@ -30,6 +31,17 @@ def test_the_report_has_a_row_for_each_size_and_worker(scenes: list[Pair]) -> No
     assert [row[:2] for row in first] == [row[:2] for row in second] == [["scenes", "64"], ["scenes", "96"]]
     assert all(float(cell) > 0 for row in first for cell in row[2:7])
     assert all(float(cell) > 0 for row in second for cell in row[3:])
+
+
+def test_loader_processes_end_with_the_measurement(scenes: list[Pair], children: Children) -> None:
+    dataset = PairDataset([PairSet("scenes", tuple(scenes))], 64, DataConfig(), augment=False, seed=0)
+    speeds = loader_speeds([dataset, dataset], 1, 3)
+    assert len(speeds) == 2 and min(speeds) > 0 and not children()
+    scenes[1].ground_truth.rename(scenes[1].ground_truth.with_suffix(".gone"))
+    with pytest.raises(UserError, match=scenes[1].ground_truth.name) as caught:
+        loader_speeds([dataset, dataset], 1, 3)
+    scenes[1].ground_truth.with_suffix(".gone").rename(scenes[1].ground_truth)
+    assert caught.value.__traceback__ and not children()
 
 
 def test_enlarged_pairs(scenes: list[Pair], tmp_path: Path) -> None:

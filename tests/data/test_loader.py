@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from samsod.data.dataset import PairDataset, SampleKey
 from samsod.data.loader import TrainBatches, eval_loader, train_loader
 from samsod.data.sources.catalog import find_set
 from samsod.utils.errors import UserError
-from tests.conftest import RGBT
+from tests.conftest import RGBT, Children
 
 MakeSet = Callable[..., Path]
 OneLine = Callable[..., str]
@@ -139,19 +140,48 @@ def test_eval_shards_are_a_partition(root: Path, world_size: int, workers: int) 
     data = dataset(root, augment=False)
     seen = []
     for rank in range(world_size):
-        loader = eval_loader(data, 2, rank, world_size, workers)
-        indices = [int(index) for batch in loader for index in batch["index"]]
+        batches = [batch["index"].tolist() for batch in eval_loader(data, 2, rank, world_size, workers)]
+        indices = list(itertools.chain(*batches))
         assert indices == list(range(10))[rank::world_size]
-        assert len(loader) == (len(indices) + 1) // 2
+        assert len(batches) == (len(indices) + 1) // 2
         seen += indices
     assert sorted(seen) == list(range(10))
 
 
-def test_eval_loader_can_be_used_again(root: Path) -> None:
-    loader = eval_loader(dataset(root, augment=False), 4, 0, 1, workers=2)
-    once = list(loader)
-    assert [len(batch["index"]) for batch in once] == [4, 4, 2]
-    assert_same(list(loader), once)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_several_passes_are_by_the_same_processes(root: Path, children: Children, workers: int) -> None:
+    with closing(eval_loader(dataset(root, augment=False), 4, 0, 1, workers, passes=3)) as loader:
+        once = first(loader, 3)
+        started = children()
+        assert [len(batch["index"]) for batch in once] == [4, 4, 2] and len(started) == workers
+        assert_same(first(loader, 3), once)
+        assert children() == started
+        assert_same(list(loader), once)
+        assert not children()
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_processes_end_with_a_reader_that_stops_early(root: Path, children: Children, passes: int) -> None:
+    data = dataset(root)
+    for loader in (train_loader(data, 4, 0, 1, 2, seed=0), eval_loader(data, 4, 0, 1, 2, passes=passes)):
+        next(loader)
+        assert len(children()) == 2
+        loader.close()
+        assert not children()
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("error", [KeyError, UserError])
+def test_processes_end_with_an_error_in_one_of_them(
+    root: Path, children: Children, monkeypatch: pytest.MonkeyPatch, error: type[Exception], passes: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("oops")
+
+    monkeypatch.setattr("samsod.data.pair_images.read_images", fail)
+    with pytest.raises(error, match="oops") as caught:
+        next(eval_loader(dataset(root), 4, 0, 1, workers=2, passes=passes))
+    assert caught.value.__traceback__ and not children()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from samsod.data.selection import training_sets
 from samsod.engine import checkpoint
 from samsod.engine.launch import launch
 from samsod.engine.run_state import RunState, read_state
-from samsod.engine.trainer import Trainer
+from samsod.engine.trainer import Batch, Trainer
+from samsod.surgery.hook import MergedStep
 from samsod.utils.errors import UserError
 from samsod.workflows import train
+from tests.conftest import Children
 
 
 def run(config: Config) -> Trainer:
@@ -207,11 +210,29 @@ def test_a_validation_image_that_cannot_be_read_does_not_cost_the_epoch(config: 
     assert "stopped at step 2: UserError" in (Path(config.output) / "log.txt").read_text()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_loader_processes_end_with_the_training(
+    config: Config, children: Children, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def step(trainer: Trainer, batch: Batch) -> MergedStep:
+        assert len(children()) == 1
+        if fails and trainer.step == 1:
+            raise UserError("oops")
+        return taken(trainer, batch)
+
+    taken = Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", step)
+    config.data.workers = 1
+    with pytest.raises(UserError, match="oops") if fails else nullcontext() as caught:
+        run(config)
+    assert not children() and (not fails or caught)
+
+
 def test_an_overflow_under_fp16_is_skipped_and_lowers_the_scale(config: Config) -> None:
     trainer = run(replace(config, engine=replace(config.engine, precision="fp16")))
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
     before = [p.detach().clone() for p in trainer.hook.parameters]
-    trainer.train_step(next(iter(trainer.batches(0))))
+    trainer.train_step(next(trainer.batches(0)))
     assert trainer.scaler.get_scale() == 2.0**119
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.hook.parameters, strict=True))
 

@@ -23,12 +23,13 @@ from samsod.data.decoding.images import cv2, read_saliency, read_truth
 from samsod.data.pictures import to_grey, write_png
 from samsod.data.sources.catalog import PairSet, find_set
 from samsod.evaluation import testing
-from samsod.evaluation.evaluator import evaluate, validate
+from samsod.evaluation.evaluator import evaluate, predict, validate
 from samsod.evaluation.metrics.saliency import SaliencyMetrics
 from samsod.evaluation.testing import run_test
 from samsod.modeling.samsod import Prediction, Samsod
 from samsod.utils.errors import Failure, UserError
 from samsod.utils.maps import FINAL
+from tests.conftest import Children
 from tests.ranks import run_ranks
 
 
@@ -246,7 +247,9 @@ def test_scoring_in_threads_changes_no_bit(config: Config, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, tmp_path: Path, workers: int) -> None:
+def test_a_fault_while_scoring_is_one_line_and_ends_what_was_begun(
+    config: Config, children: Children, workers: int
+) -> None:
     pairs = test_set(config)
 
     def save(stem: str, grey: np.ndarray) -> None:
@@ -254,9 +257,33 @@ def test_a_fault_while_scoring_is_one_line_and_ends_the_threads(config: Config, 
             raise UserError("the disk is full")
 
     config = replace(config, data=replace(config.data, workers=workers))
-    with pytest.raises(UserError, match=r"^the disk is full$"):
+    with pytest.raises(UserError, match=r"^the disk is full$") as caught:
         evaluate(model_of(config), pairs, config, save=save)
+    assert caught.value.__traceback__ and not children()  # with all that its frames hold
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("scoring")]
+
+
+def test_loader_processes_end_with_a_model_that_fails(
+    config: Config, children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("oops")
+
+    model = model_of(config)
+    monkeypatch.setattr(model, "forward", fail)
+    config.data.workers = 2
+    with pytest.raises(KeyError, match="oops") as caught:
+        run_test(model, [test_set(config)], config, tmp_path)
+    assert caught.value.__traceback__ and not children()
+
+
+def test_loader_processes_end_with_a_reader_that_stops_early(config: Config, children: Children) -> None:
+    config.data.workers = 2
+    predictions = predict(model_of(config), test_set(config), config)
+    next(predictions)
+    assert len(children()) == 2
+    predictions.close()
+    assert not children()
 
 
 @pytest.mark.parametrize("modalities", [["rgb"], ["rgb", "depth", "thermal"]])

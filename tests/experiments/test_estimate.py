@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from samsod.data.selection import training_sets
 from samsod.experiments import estimate as module
 from samsod.experiments.estimate import START_SECONDS, estimate, plan_lines
 from samsod.utils.errors import UserError
+from tests.conftest import Children
 from tests.experiments.conftest import Plan
 from tests.experiments.test_plan import leave
 
@@ -57,11 +57,10 @@ def test_missing_data_is_told_before_anything_starts(plan: Plan) -> None:
 
 
 def test_real_steps_are_timed_in_a_process_that_ends(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], children: Children
 ) -> None:
     # What a GPU's memory would be taken by is not built here.
     monkeypatch.setattr(module.Trainer, "__init__", lambda *_: pytest.fail("timed in this process"))
-    before = set(multiprocessing.active_children())  # loader processes of other tests may wait for their end
     configs = [run.config for run in plan()]
     lost = replace(configs[0], model=replace(configs[0].model, weights="/nowhere.pt", decoder_width=256))
     times = module._time_all([*configs, lost], CPU, ranks=2)
@@ -70,4 +69,4 @@ def test_real_steps_are_timed_in_a_process_that_ends(
         assert step > 0 and forward > 0
     with pytest.raises(UserError, match="nowhere"):
         next(times)
-    assert capfd.readouterr().out == "" and set(multiprocessing.active_children()) <= before
+    assert capfd.readouterr().out == "" and not children()

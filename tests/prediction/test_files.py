@@ -118,6 +118,8 @@ def test_bad_files_are_left_out_and_listed(config: Config, save: Save, tmp_path:
         "002",
         "009",
     ]
+    size = f"has 9x9 pixels, but {places['rgb'] / '009.png'} has 48x48 (--sizes any resizes each on its own)"
+    assert done.left_out[2] == f"{places['thermal'] / '009.png'} {size}"
     assert (out / "left_out.txt").read_text().splitlines() == done.left_out
 
 

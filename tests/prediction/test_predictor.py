@@ -162,7 +162,7 @@ def test_some_modalities_alone(config: Config, save: Save) -> None:
         ({"rgb": np.zeros((5, 5), np.int32)}, "^the rgb image: holds int32 values; only 16 bits are cut to 8"),
         (
             {"rgb": np.zeros((5, 6), np.uint8)},
-            r"^the thermal image has 56x48 pixels, but the rgb image has 6x5 \(sizes=any",
+            r'^the thermal image has 56x48 pixels, but the rgb image has 6x5 \(sizes="any" resizes each on its own\)$',
         ),
         ({"rgb": [np.zeros((5, 6), np.uint8)]}, "lists of one length for all modalities, found rgb: 1, thermal: one"),
     ],

@@ -97,9 +97,13 @@ def test_plot_activations(tmp_path: Path, tested_run: Path, tool: Tool) -> None:
     fault(tool("plot_activations", *options, "--images", "01"), "no image '01'", "did you mean")
     fault(tool("plot_activations", *options), "--images", "--pair")
     rgb = tmp_path / "four" / "RGB" / "001.png"
-    fault(tool("plot_activations", *options, "--pair", f"rgb={rgb}"), "--pair", "rgb=FILE thermal=FILE")
     thermal = tmp_path / "four" / "T" / "001.png"
     assert tool("plot_activations", *options, "--pair", f"rgb={rgb}", f"thermal={thermal}")[0] == 0
+    for pair in ([f"rgb={rgb}"], ["rgb", "thermal"], [f"rgb={rgb}", "rgb=", f"thermal={thermal}"], [f"rgb={rgb}"] * 2):
+        said = f"--pair {' '.join(pair)}: expected a file of each modality in order: rgb=FILE thermal=FILE"
+        fault(tool("plot_activations", *options, "--pair", *pair), said)
+    one = tool("plot_activations", "model.modalities=[rgb]", *options, "--pair", "rgb")
+    fault(one, "--pair rgb: expected a file of each modality in order: rgb=FILE (")
     fault(tool("plot_activations", *options[:-1], "9", "--images", "001"), "no block 9")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from samsod.config.data_schema import DataConfig
@@ -45,8 +46,9 @@ def check_set(found: FoundSet, data: DataConfig, processes: int, watch: Watch) -
     """Reads every file of a set; see `inspect_pairs`. Images that are published unaligned may differ in size."""
     pairs = found.whole.pairs
     modalities = {name: settings_of(name, data) for name in found.modalities}
-    facts = inspect_pairs(pairs, modalities, processes, data.sizes if found.family.aligned else "any")
-    return CheckedSet(found, tuple(watch(facts, len(pairs), f"checking {found.label}")))
+    sizes = data.sizes if found.family.aligned else "any"
+    with closing(inspect_pairs(pairs, modalities, processes, sizes)) as facts:
+        return CheckedSet(found, tuple(watch(facts, len(pairs), f"checking {found.label}")))
 
 
 def notes_on(checked: CheckedSet) -> Iterator[str]:

@@ -8,9 +8,9 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from samsod.config.data_schema import ModalityConfig, Sizes
 from samsod.data.decoding.images import Bytes, decode_stored, read_orientation, read_truth
 from samsod.data.decoding.modality import read_modality
-from samsod.data.loader import make_frugal, signals_held
+from samsod.data.loader import loaded, make_frugal
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair
 from samsod.utils.errors import Failure, collected, shown
@@ -101,8 +101,8 @@ def inspect_pair(pair: Pair, modalities: Mapping[str, ModalityConfig], sizes: Si
 
 def inspect_pairs(
     pairs: Sequence[Pair], modalities: Mapping[str, ModalityConfig], processes: int, sizes: Sizes = "equal"
-) -> Iterator[PairFacts]:
-    """Inspects pairs, in order.
+) -> Generator[PairFacts, None, None]:
+    """Inspects pairs, in order; closed, it ends its processes.
 
     Args:
         pairs: The pairs.
@@ -118,15 +118,14 @@ def inspect_pairs(
         yield from (inspect_pair(pair, modalities, sizes) for pair in pairs)
         return
     inspection = _Inspection(pairs, modalities, count, sizes)
-    killed = ""
     try:
-        yield from chain.from_iterable(inspection.read_by(count))
+        with closing(inspection.read_by(count)) as read:
+            for facts in read:
+                yield from facts
     except RuntimeError as error:
-        killed = inspection.killed(str(error))
-        if not killed:
-            raise
-    if killed:  # not above: the error would keep the other processes alive
-        raise Failure(killed)
+        if killed := inspection.killed(str(error)):
+            raise Failure(killed) from None
+        raise
 
 
 class _Inspection(Dataset[PairFacts]):
@@ -147,7 +146,7 @@ class _Inspection(Dataset[PairFacts]):
         self._at[2 * worker.id], self._at[2 * worker.id + 1] = os.getpid(), index
         return inspect_pair(self.pairs[index], self.modalities, self.sizes)
 
-    def read_by(self, processes: int) -> Iterator[list[PairFacts]]:
+    def read_by(self, processes: int) -> Generator[list[PairFacts], None, None]:
         """The facts, in order."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, if asked for
@@ -159,10 +158,8 @@ class _Inspection(Dataset[PairFacts]):
                 worker_init_fn=_prepare,
                 generator=torch.Generator(),  # else the processes' seeds are drawn from the global one
             )
-        # Ctrl-C and SIGTERM are this process's business. Blocked, they reach no other from its very start, and this
-        # one when all are there: what is cut short while it starts them cannot end them.
-        with signals_held():
-            return iter(loader)
+        # Ctrl-C and SIGTERM are this process's business: held back where the others start, they stay blocked in them.
+        return loaded(loader)
 
     def killed(self, message: str) -> str:
         """One line from what torch says of a process that was killed; nothing for any other message."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from samsod.data.checking.check import CheckedSet, check_set
 from samsod.data.checking.inspection import PairFacts, inspect_pairs
 from samsod.data.checking.report import as_json, faults_of, notes_of, table
 from samsod.data.sources.recognise import Recognised, recognise
+from tests.conftest import Children
 
 Write = Callable[..., Path]
 MakeSet = Callable[..., Path]
@@ -148,19 +148,31 @@ def test_scribbles(tmp_path: Path, make_set: MakeSet, write_image: Write) -> Non
     assert fault.startswith(f"{root / 'GT' / 'c.png'}: most of its foreground lies outside the labelled region of")
 
 
-def test_processes_change_nothing_and_end(tmp_path: Path, make_set: MakeSet) -> None:
+def test_processes_change_nothing_and_end(tmp_path: Path, make_set: MakeSet, children: Children) -> None:
     make_set(tmp_path / "VT821", [f"{number:02}" for number in range(20)])
     (tmp_path / "VT821" / "T" / "07.png").write_bytes(b"")
-    others = set(multiprocessing.active_children())
     (one,) = recognise(tmp_path).sets
     pairs, thermal = one.whole.pairs, {"rgb": ModalityConfig(), "thermal": ModalityConfig()}
     alone = list(inspect_pairs(pairs, thermal, 1))
     assert list(inspect_pairs(pairs, thermal, 2)) == alone
     assert [facts.stem for facts in alone if facts.faults] == ["07"]
     stopped = inspect_pairs(pairs, thermal, 2)
-    next(iter(stopped))
-    stopped.close()  # type: ignore[attr-defined]
-    assert set(multiprocessing.active_children()) <= others
+    next(stopped)
+    assert len(children()) == 2
+    stopped.close()
+    assert not children()
+
+
+def test_what_watches_a_check_may_fail(tmp_path: Path, make_set: MakeSet, children: Children) -> None:
+    def watch(facts: Iterable[PairFacts], *_: object) -> list[PairFacts]:
+        next(iter(facts))
+        raise KeyboardInterrupt
+
+    make_set(tmp_path / "VT821", [f"{number:02}" for number in range(20)])
+    (found,) = recognise(tmp_path).sets
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_set(found, DataConfig(), 2, watch)
+    assert caught.value.__traceback__ and not children()
 
 
 def names(found: Recognised) -> list[str]:

@@ -14,6 +14,7 @@ from samsod.config.data_schema import ModalityConfig
 from samsod.data.checking.inspection import inspect_pair, inspect_pairs
 from samsod.data.sources.catalog import Pair
 from samsod.utils.errors import Failure
+from tests.conftest import Children
 from tests.places import HANG
 
 MakeSet = Callable[..., Path]
@@ -37,10 +38,7 @@ def pairs(tmp_path: Path, make_set: MakeSet) -> list[Pair]:
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_processes_change_nothing_however_they_start(
-    pairs: list[Pair], method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    others = set(multiprocessing.active_children())  # loader processes of other tests may wait for their end
+def test_processes_change_nothing_however_they_start(pairs: list[Pair], method: str, children: Children) -> None:
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method(method, force=True)
     try:
@@ -49,21 +47,20 @@ def test_processes_change_nothing_however_they_start(
         multiprocessing.set_start_method(before, force=True)
     assert found == list(inspect_pairs(pairs, MODALITIES, 1))
     assert [facts.stem for facts in found if facts.faults] == ["07"]
-    left = set(multiprocessing.active_children()) - others
+    left = children()
     for child in left:  # that was asked to end: a busy machine takes its time
         child.join(HANG)
     assert not any(child.is_alive() for child in left)
 
 
-def test_a_killed_process_is_one_line_that_names_the_pair(pairs: list[Pair]) -> None:
-    others = set(multiprocessing.active_children())
+def test_a_killed_process_is_one_line_that_names_the_pair(pairs: list[Pair], children: Children) -> None:
     endless = pairs[5].images["rgb"].with_suffix(".fifo")
     os.mkfifo(endless)
     pairs[5] = replace(pairs[5], images={**pairs[5].images, "rgb": endless})
     facts = inspect_pairs(pairs, MODALITIES, 2)
     next(facts)
-    children = sorted(set(multiprocessing.active_children()) - others, key=lambda child: child.pid or 0)
-    for child in children:
+    started = sorted(children(), key=lambda child: child.pid or 0)
+    for child in started:
         for number in (signal.SIGINT, signal.SIGTERM):  # as the whole group gets them
             os.kill(child.pid or 0, number)
     deadline = time.monotonic() + HANG
@@ -74,13 +71,13 @@ def test_a_killed_process_is_one_line_that_names_the_pair(pairs: list[Pair]) -> 
         except OSError:  # nobody reads it yet
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    os.kill(children[1].pid or 0, signal.SIGKILL)  # the pairs 4 to 7 are the second's
+    os.kill(started[1].pid or 0, signal.SIGKILL)  # the pairs 4 to 7 are the second's
     with pytest.raises(Failure) as caught:
         list(facts)
     os.close(writer)
     killed = "a process that checks files was killed or crashed while it read the pair of"
     assert str(caught.value) == f"{killed} {endless}"
-    assert set(multiprocessing.active_children()) <= others
+    assert not children()
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
