@@ -15,17 +15,18 @@ FAR = 200
 """Beyond it, in pixels, distances are not told apart."""
 TILE = 2048
 """OpenCV computes in float32, which is exact on images up to this size; larger ones are cut."""
-BAND = 2**14
+BAND = 2**13
 """Pixels taken at a time where every pixel needs several floats: arrays that stay in the cache, and that the C library
-does not fetch from the system anew, which takes as long as the arithmetic."""
+does not fetch from the system anew, which takes as long as the arithmetic. From 10,000 elements on OpenBLAS would take
+several threads for a dot product, which wait for each other far longer than they work."""
 MOST = 8
 """No pixel has more pixels than these at one distance from it, up to a squared distance of 24."""
 _FIRST_BIT = MOST - np.array([byte.bit_length() for byte in range(2**MOST)])
 
 
-def row_bands(height: int, width: int) -> Iterator[slice]:
-    """The rows of an image in bands of about `BAND` pixels."""
-    step = max(BAND // width, 1)
+def row_bands(height: int, width: int, *, pixels: int) -> Iterator[slice]:
+    """The rows of an image in bands of about so many pixels."""
+    step = max(pixels // width, 1)
     return (slice(row, row + step) for row in range(0, height, step))
 
 
@@ -75,7 +76,7 @@ def spread_outwards(image: np.ndarray, mask: np.ndarray, square: np.ndarray, rea
     steps, bordered_steps = right + down * width, right + down * bordered.shape[1]
     near = np.flatnonzero((square - np.uint16(1)) < limit)  # what is at 0 becomes 65535
     distances = square.ravel()[near]
-    for band in row_bands(near.size, MOST):
+    for band in row_bands(near.size, MOST, pixels=BAND):
         here, distance = near[band], distances[band]
         places = here + here // width * (2 * margin) + margin * (bordered.shape[1] + 1)
         hits = bordered.ravel()[places[:, None] + bordered_steps[distance]]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.evaluation.metrics.distance import FAR, row_bands, spread_outwards, squared_distance
+from samsod.evaluation.metrics.distance import BAND, FAR, row_bands, spread_outwards, squared_distance
 from samsod.evaluation.metrics.histograms import EPS
 from samsod.evaluation.metrics.metric import Metric
 from samsod.evaluation.metrics.subject import Subject
@@ -15,6 +15,8 @@ from samsod.registry import METRICS
 
 REACH = 3
 """The Gaussian's window of 7 by 7 goes so many pixels beyond its centre."""
+SMOOTHED = 2**16
+"""Pixels smoothed at a time, more than elsewhere: those next to a band are smoothed with it."""
 KERNEL = np.exp(-(np.arange(-REACH, REACH + 1) ** 2) / 50.0)
 KERNEL /= KERNEL.sum()
 
@@ -52,7 +54,7 @@ def _weighted_f(subject: Subject) -> float:
     square, close = np.zeros(truth.shape, np.uint16), 0.0
     if positives < truth.size:
         square = squared_distance(truth)
-        for band in row_bands(*truth.shape):
+        for band in row_bands(*truth.shape, pixels=BAND):
             close += float(np.vdot(raised[band].astype(np.float64), _CLOSENESS.take(square[band])))
     top, left = (max(at.start - start.start - REACH, 0) for at, start in zip(core, window, strict=True))
     bottom, right = (at.stop - start.start + REACH for at, start in zip(core, window, strict=True))
@@ -90,7 +92,7 @@ def _missed(error: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
     """Sum of the eased errors inside the truth; `error`, 0 outside, is overwritten."""
     spread_outwards(error, truth, square, REACH)
     total = 0.0
-    for band in row_bands(*error.shape):
+    for band in row_bands(*error.shape, pixels=SMOOTHED):
         first = max(band.start - REACH, 0)
         rows = error[first : band.stop + REACH]
         smooth = cv2.sepFilter2D(rows, cv2.CV_64F, KERNEL, KERNEL, borderType=cv2.BORDER_CONSTANT)

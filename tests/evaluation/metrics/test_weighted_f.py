@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samsod.evaluation.metrics import distance
+from samsod.evaluation.metrics import distance, weighted_f
 from samsod.evaluation.metrics.distance import BAND, FAR
 from samsod.evaluation.metrics.saliency import score_image
 
@@ -78,5 +78,6 @@ def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     whole = score_image(prediction, truth, ["wF"])["wF"]
     for band in (1, 50 * 2, 50 * 5 + 1):
-        monkeypatch.setattr(distance, "BAND", band)
+        for module, name in ((distance, "BAND"), (weighted_f, "BAND"), (weighted_f, "SMOOTHED")):
+            monkeypatch.setattr(module, name, band)
         assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(whole, rel=0, abs=1e-13)
