@@ -48,10 +48,23 @@ def squared_distance(mask: np.ndarray) -> np.ndarray:
         if not tile.any():
             target.fill(65535)
             continue
-        distance = cv2.distanceTransform((~tile).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        distance = _distance(tile)
         inner = distance[row - top : row - top + step, column - left : column - left + step]
         cv2.multiply(inner, inner, target, dtype=cv2.CV_16U)  # rounds, and cuts what is too large
     return square
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """The distance of every pixel to the nearest true one: float32.
+
+    Without IPP, which OpenCV would take with one thread only, and which takes 1.25 times as long (on an AMD EPYC).
+    """
+    before = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)  # in this thread
+    try:
+        return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    finally:
+        cv2.ipp.setUseIPP(before)
 
 
 def spread_outwards(image: np.ndarray, mask: np.ndarray, square: np.ndarray, reach: int) -> None:
