@@ -59,8 +59,7 @@ def _weighted_f(subject: Subject) -> float:
     top, left = (max(at.start - start.start - REACH, 0) for at, start in zip(core, window, strict=True))
     bottom, right = (at.stop - start.start + REACH for at, start in zip(core, window, strict=True))
     box = np.s_[top:bottom, left:right]
-    error = cv2.LUT(np.where(truth[box], prediction[box], np.uint8(255)), 1 - levels)
-    missed = _missed(error, truth[box], square[box])
+    missed = _missed(cv2.LUT(prediction[box], 1 - levels), truth[box], square[box])
     return from_errors(positives, missed, 2 * float(subject.outside @ levels) - close / (high - low))
 
 
@@ -89,7 +88,7 @@ def from_errors(positives: int, missed: float, false_alarms: float) -> float:
 
 
 def _missed(error: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
-    """Sum of the eased errors inside the truth; `error`, 0 outside, is overwritten."""
+    """Sum of the eased errors inside the truth; `error` is overwritten."""
     spread_outwards(error, truth, square, REACH)
     total = 0.0
     for band in row_bands(*error.shape, pixels=SMOOTHED):
@@ -97,5 +96,5 @@ def _missed(error: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
         rows = error[first : band.stop + REACH]
         smooth = cv2.sepFilter2D(rows, cv2.CV_64F, KERNEL, KERNEL, borderType=cv2.BORDER_CONSTANT)
         smooth = smooth[band.start - first :][: band.stop - band.start]
-        total += float(np.minimum(error[band], smooth)[truth[band]].sum())
+        total += float(np.minimum(error[band], smooth, out=smooth)[truth[band]].sum())
     return total
