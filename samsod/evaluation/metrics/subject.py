@@ -15,6 +15,9 @@ CURVE = 256
 ADAPTIVE, HALF = CURVE, CURVE + 1
 """Where, behind the curve, the entries at the adaptive threshold and for what is above one half lie."""
 
+EXACT = 2**24
+"""Below it a float32 counts exactly."""
+
 
 class Subject:
     """What there is to score; the prediction is stretched to [0, 1] by its own minimum and maximum.
@@ -48,8 +51,7 @@ class Subject:
         self.quarters = np.zeros((2, 2, 2, 256), np.int64)
         for row, column in np.ndindex(2, 2):
             part = self.region(row, column)
-            inside = _histogram(self.prediction[part], mask[part])
-            self.quarters[row, column] = _histogram(self.prediction[part]) - inside, inside
+            self.quarters[row, column] = _histograms(self.prediction[part], mask[part])
         self.outside, self.inside = self.quarters.sum(axis=(0, 1))
 
     def region(self, row: int, column: int) -> tuple[slice, slice]:
@@ -118,10 +120,10 @@ def _checked(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(prediction), np.ascontiguousarray(truth)
 
 
-def _histogram(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Pixels of each grey level, 256; those under the mask alone."""
+def _histograms(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Pixels of each grey level where the mask, uint8, is 0 and where it is 1: int64, 2×256."""
     if not image.size:
-        return np.zeros(256, np.int64)
-    if image.size < 2**24:  # OpenCV counts faster than NumPy, but hands out float32
-        return cv2.calcHist([image], [0], mask, [256], [0, 256]).ravel().astype(np.int64)
-    return np.bincount(image.ravel() if mask is None else image[mask.view(np.bool_)], minlength=256)
+        return np.zeros((2, 256), np.int64)
+    if image.size < EXACT:  # OpenCV counts faster than NumPy, but hands out float32
+        return cv2.calcHist([mask, image], [0, 1], None, [2, 256], [0, 2, 0, 256]).astype(np.int64)
+    return np.array([np.bincount(image[mask == side], minlength=256) for side in (0, 1)])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from samsod.data.decoding.images import cv2
-from samsod.evaluation.metrics.distance import FAR, row_bands, spread_outwards, squared_distance
+from samsod.evaluation.metrics.distance import BAND, FAR, row_bands, spread_outwards, squared_distance
 from samsod.evaluation.metrics.histograms import EPS
 from samsod.evaluation.metrics.metric import Metric
 from samsod.evaluation.metrics.subject import Subject
@@ -15,6 +15,8 @@ from samsod.registry import METRICS
 
 REACH = 3
 """The Gaussian's window of 7 by 7 goes so many pixels beyond its centre."""
+SMOOTHED = 2**16
+"""Pixels smoothed at a time, more than elsewhere: those next to a band are smoothed with it."""
 KERNEL = np.exp(-(np.arange(-REACH, REACH + 1) ** 2) / 50.0)
 KERNEL /= KERNEL.sum()
 
@@ -44,25 +46,26 @@ class WeightedF(Metric):
 def _weighted_f(subject: Subject) -> float:
     prediction, truth = subject.prediction, subject.truth
     levels, positives = subject.levels, subject.positives
+    low, high = np.count_nonzero(levels == 0) - 1, int(levels.argmax())
+    raised = prediction - np.uint8(low)  # the normalised map times high - low
     core = _bounds(truth)
-    alarms = _bounds(prediction >= np.count_nonzero(levels == 0))
-    window = _where_distance_matters(core, alarms, truth.shape)
-    prediction, truth = prediction[window], truth[window]
+    window = _where_distance_matters(core, _bounds(raised), truth.shape)
+    prediction, raised, truth = prediction[window], raised[window], truth[window]
     square, close = np.zeros(truth.shape, np.uint16), 0.0
     if positives < truth.size:
         square = squared_distance(truth)
-        for band in row_bands(*truth.shape):
-            close += float(np.vdot(cv2.LUT(prediction[band], levels), _CLOSENESS.take(square[band])))
+        for band in row_bands(*truth.shape, pixels=BAND):
+            close += float(np.vdot(raised[band].astype(np.float64), _CLOSENESS.take(square[band])))
     top, left = (max(at.start - start.start - REACH, 0) for at, start in zip(core, window, strict=True))
     bottom, right = (at.stop - start.start + REACH for at, start in zip(core, window, strict=True))
     box = np.s_[top:bottom, left:right]
     missed = _missed(cv2.LUT(prediction[box], 1 - levels), truth[box], square[box])
-    return from_errors(positives, missed, 2 * float(subject.outside @ levels) - close)
+    return from_errors(positives, missed, 2 * float(subject.outside @ levels) - close / (high - low))
 
 
-def _bounds(mask: np.ndarray) -> Box:
-    """The smallest rows and columns that hold every true pixel; none where there is none."""
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+def _bounds(image: np.ndarray) -> Box:
+    """The smallest rows and columns that hold every pixel that is not 0, bool or uint8; none where there is none."""
+    left, top, width, height = cv2.boundingRect(image.view(np.uint8))
     return slice(top, top + height), slice(left, left + width)
 
 
@@ -88,10 +91,10 @@ def _missed(error: np.ndarray, truth: np.ndarray, square: np.ndarray) -> float:
     """Sum of the eased errors inside the truth; `error` is overwritten."""
     spread_outwards(error, truth, square, REACH)
     total = 0.0
-    for band in row_bands(*error.shape):
+    for band in row_bands(*error.shape, pixels=SMOOTHED):
         first = max(band.start - REACH, 0)
         rows = error[first : band.stop + REACH]
         smooth = cv2.sepFilter2D(rows, cv2.CV_64F, KERNEL, KERNEL, borderType=cv2.BORDER_CONSTANT)
         smooth = smooth[band.start - first :][: band.stop - band.start]
-        total += float(np.minimum(np.where(truth[band], error[band], 0.0), smooth).sum())
+        total += float(np.minimum(error[band], smooth, out=smooth)[truth[band]].sum())
     return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from samsod.data.decoding.images import cv2
 from samsod.evaluation.metrics import distance
 from samsod.evaluation.metrics.distance import FAR, spread_outwards, squared_distance
 
@@ -62,7 +63,7 @@ def assert_as_brute_force(mask: np.ndarray, reach: int = 3) -> None:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1))
     wanted = windows.any(axis=(2, 3))
     np.testing.assert_array_equal(spread[wanted], nearest[wanted] + 1)
-    assert np.isin(spread[~wanted] * (spread[~wanted] != nearest[~wanted] + 1), 0).all()
+    assert ((spread == index) | (spread == nearest + 1))[~wanted].all()
 
 
 @pytest.mark.parametrize("name", masks())
@@ -103,6 +104,25 @@ def test_distances_are_exact_on_large_images_and_capped_far_away() -> None:
     square, near = squared_distance(mask), expected <= FAR**2
     np.testing.assert_array_equal(square[near], expected[near])
     assert (square[~near] > FAR**2).all()
+
+
+def test_opencv_is_left_as_it_was() -> None:
+    for uses_ipp in (False, cv2.ipp.useIPP()):
+        cv2.ipp.setUseIPP(uses_ipp)
+        squared_distance(np.eye(3, dtype=bool))
+        assert cv2.ipp.useIPP() == uses_ipp
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_distances_are_exact_with_any_number_of_threads(threads: int) -> None:
+    """OpenCV has other code for one thread than for several."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        mask = np.random.RandomState(6).rand(180, 210) < 0.001
+        np.testing.assert_array_equal(squared_distance(mask), brute_force(mask)[1])
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_cutting_into_tiles_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

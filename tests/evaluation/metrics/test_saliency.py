@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from samsod.evaluation.metrics import saliency as module
+from samsod.evaluation.metrics import subject
 from samsod.evaluation.metrics.choice import QUICK, STANDARD
 from samsod.evaluation.metrics.saliency import SaliencyMetrics, mean_scores, overall, score_image
 from samsod.evaluation.metrics.subject import ADAPTIVE, CURVE
@@ -45,6 +46,13 @@ def assert_as_golden(names: Sequence[str], golden: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_values_are_those_of_the_reference(name: str) -> None:
     assert_as_golden([name], GOLDEN[name])
+
+
+def test_maps_too_large_to_count_in_float32_have_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(iter(CASES))
+    before = scored(name).result()
+    monkeypatch.setattr(subject, "EXACT", 0)
+    assert scored(name).result() == before
 
 
 def test_a_data_set_is_averaged_as_in_the_reference() -> None:

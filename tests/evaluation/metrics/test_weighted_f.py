@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samsod.evaluation.metrics import distance
+from samsod.evaluation.metrics import distance, weighted_f
 from samsod.evaluation.metrics.distance import BAND, FAR
 from samsod.evaluation.metrics.saliency import score_image
 
@@ -55,6 +55,14 @@ def test_a_single_false_alarm_counts_wherever_it_is(away: int) -> None:
     assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 254), (17, 255), (80, 81), (254, 255)])
+def test_a_map_of_any_range_counts_as_in_the_definition(low: int, high: int) -> None:
+    _, truth = scene(40, 300, (20, 100), (3, 250))
+    random = np.random.RandomState(2)
+    prediction = np.where(truth, high, random.randint(low, high + 1, truth.shape)).astype(np.uint8)
+    assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(literal(prediction, truth), rel=0, abs=1e-12)
+
+
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_a_constant_map_counts_as_in_the_definition(level: int) -> None:
     _, truth = scene(30, 600, (4, 30), (20, 580))
@@ -70,5 +78,6 @@ def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     whole = score_image(prediction, truth, ["wF"])["wF"]
     for band in (1, 50 * 2, 50 * 5 + 1):
-        monkeypatch.setattr(distance, "BAND", band)
+        for module, name in ((distance, "BAND"), (weighted_f, "BAND"), (weighted_f, "SMOOTHED")):
+            monkeypatch.setattr(module, name, band)
         assert score_image(prediction, truth, ["wF"])["wF"] == pytest.approx(whole, rel=0, abs=1e-13)
