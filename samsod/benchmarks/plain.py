@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from samsod.config import Config, ModelConfig
 from samsod.modeling.losses import build_loss
 from samsod.modeling.parameter_groups import ParameterGroup
+from samsod.modeling.products import Linear
 from samsod.modeling.samsod import FUSION, build_model
 from samsod.surgery.rules.pcgrad import random_orders
 from samsod.utils.errors import UserError
@@ -53,6 +54,9 @@ class PlainSamsod(nn.Module):
         super().__init__()
         self.config = config
         self.model: Any = build_model(config)  # lends SAM2's modules and the adapters' weights
+        for layer in self.model.modules():
+            if isinstance(layer, Linear):
+                layer.__class__ = nn.Linear
         if state is not None:
             self.model.load_state_dict(state)
 

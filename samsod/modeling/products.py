@@ -24,9 +24,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _by_convolution(x: Tensor, weight: Tensor) -> bool:
-    if x.device.type != "cpu" or torch.get_num_threads() == 1 or not torch.backends.mkldnn.is_available():
-        return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # for other machines, and sizes left open
+        return False
+    if x.device.type != "cpu" or torch.get_num_threads() == 1 or not torch.backends.mkldnn.is_available():
         return False
     short = torch.is_autocast_enabled("cpu") or x.dtype != torch.float32 or weight.dtype != torch.float32
     return not short and x.numel() * len(weight) >= WORTH_IT

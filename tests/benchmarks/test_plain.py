@@ -12,6 +12,7 @@ from torch import Tensor
 from samsod.benchmarks.plain import PlainSamsod, PlainTraining, projected_mean
 from samsod.benchmarks.step import random_batch, synthetic_trainer
 from samsod.config import AdapterConfig, Config, ModelConfig, RuleConfig
+from samsod.modeling.products import Linear
 from samsod.modeling.samsod import SaliencyModel, build_model
 from samsod.surgery.hook import gram_matrix
 from samsod.surgery.rules.pcgrad import pcgrad_weights
@@ -43,7 +44,9 @@ def test_the_plain_network_predicts_the_same(model_config: ModelConfig, name: st
     model = filled(build_model(config)).eval()
     images = {name: torch.randn(2, 3, 64, 96) for name in model.modalities}
     with torch.no_grad():
-        ours, plain = model(images).streams, PlainSamsod(config, model.state_dict()).eval()(images)
+        network = PlainSamsod(config, model.state_dict()).eval()
+        ours, plain = model(images).streams, network(images)
+    assert not any(isinstance(layer, Linear) for layer in network.modules())  # its products are PyTorch's
     assert list(ours) == list(plain)
     assert all(apart(plain[stream], ours[stream]) < 1e-5 for stream in ours)
 

@@ -26,7 +26,7 @@ class Lateral(NamedTuple):
         Both are one, whose weight is the product of theirs: no map of all the pyramid's channels is made. Costs are
         counted as SAM2 has it.
         """
-        if torch.jit.is_tracing():
+        if not torch.compiler.is_compiling() and torch.jit.is_tracing():  # what compiles cannot ask the latter
             counted: Tensor = following(self.layer(self.map))
             return counted
         first, second = self.layer.weight.flatten(1), following.weight.flatten(1)
