@@ -56,7 +56,7 @@ class PlainSamsod(nn.Module):
         self.model: Any = build_model(config)  # lends SAM2's modules and the adapters' weights
         for layer in self.model.modules():
             if isinstance(layer, Linear):
-                layer.__class__ = nn.Linear
+                layer.__class__ = nn.Linear  # type: ignore[assignment]
         if state is not None:
             self.model.load_state_dict(state)
 
