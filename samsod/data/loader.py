@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def train_loader(
         be used, one line for each.
     """
     batches = TrainBatches(len(dataset), batch_size, rank, world_size, seed, start_step, dataset.sizes, drop_last)
-    return _checked(loaded(DataLoader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory))))
+    return _checked(loaded(make_loader(_Guarded(dataset), batch_sampler=batches, **_settings(workers, pin_memory))))
 
 
 def eval_loader(
@@ -156,8 +157,17 @@ def eval_loader(
     """
     mine, settings = range(len(dataset))[rank::world_size], _settings(workers, pin_memory)
     kept = passes > 1 and workers > 0
-    loader = DataLoader(_Guarded(dataset), batch_size=batch_size, sampler=mine, persistent_workers=kept, **settings)
+    loader = make_loader(_Guarded(dataset), batch_size=batch_size, sampler=mine, persistent_workers=kept, **settings)
     return _checked(loaded(loader, passes))
+
+
+def make_loader(dataset: Dataset[Any], **settings: Any) -> DataLoader[Any]:
+    """PyTorch's loader of these settings, with a generator of its own.
+
+    It would draw its processes' seeds from the global one, and so change the run's other draws.
+    """
+    with _unadvised():
+        return DataLoader(dataset, generator=torch.Generator(), **settings)
 
 
 def loaded(loader: DataLoader[Any], passes: int = 1) -> Generator[Any, None, None]:
@@ -170,7 +180,7 @@ def loaded(loader: DataLoader[Any], passes: int = 1) -> Generator[Any, None, Non
     batches: Iterator[Any] = iter(())
     try:
         for _ in range(passes):
-            with signals_held():
+            with signals_held(), _unadvised():
                 batches = iter(loader)
             yield from batches
     except BaseException as error:
@@ -217,9 +227,15 @@ def _settings(workers: int, pin_memory: bool) -> dict[str, Any]:
         "worker_init_fn": _init_worker,
         "collate_fn": _collate,
         "pin_memory": pin_memory,
-        # DataLoader draws its workers' seeds; from the global generator that would change the run's other draws.
-        "generator": torch.Generator(),
     }
+
+
+@contextmanager
+def _unadvised() -> Iterator[None]:
+    """Without what PyTorch says of more processes than cores, when it is given their number and when it starts them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        yield
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from samsod.config.data_schema import DataConfig, DatasetConfig
 from samsod.data.dataset import PairDataset, SampleKey
@@ -227,6 +230,16 @@ def test_loading_leaves_the_global_generator_alone(root: Path, workers: int) -> 
     list(eval_loader(dataset(root), 4, 0, 1, workers))
     first(train_loader(dataset(root), 4, 0, 1, workers, seed=0), 2)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_more_processes_than_cores_are_no_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        list(eval_loader(dataset(root), 4, 0, 1, workers=2))
+        assert not said
+        DataLoader(dataset(root), num_workers=2)
+        assert "suggested max number" in str(said[0].message)  # or there was nothing to leave unsaid
 
 
 def test_keys_travel_between_processes() -> None:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import threading
-import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,13 +15,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from samsod.config.data_schema import ModalityConfig, Sizes
 from samsod.data.decoding.images import Bytes, decode_stored, read_orientation, read_truth
 from samsod.data.decoding.modality import read_modality
-from samsod.data.loader import loaded, make_frugal
+from samsod.data.loader import loaded, make_frugal, make_loader
 from samsod.data.pair_images import read_images
 from samsod.data.sources.catalog import Pair
 from samsod.utils.errors import Failure, collected, shown
@@ -148,16 +146,7 @@ class _Inspection(Dataset[PairFacts]):
 
     def read_by(self, processes: int) -> Generator[list[PairFacts], None, None]:
         """The facts, in order."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, if asked for
-            loader = DataLoader(
-                self,
-                batch_size=4,
-                num_workers=processes,
-                collate_fn=list,
-                worker_init_fn=_prepare,
-                generator=torch.Generator(),  # else the processes' seeds are drawn from the global one
-            )
+        loader = make_loader(self, batch_size=4, num_workers=processes, collate_fn=list, worker_init_fn=_prepare)
         # Ctrl-C and SIGTERM are this process's business: held back where the others start, they stay blocked in them.
         return loaded(loader)
 
