@@ -112,7 +112,8 @@ def named_options(parser: argparse.ArgumentParser, rest: list[str]) -> dict[str,
         name, equals, value = word.removeprefix("--").partition("=")
         value = value if equals else next(words, "")
         if not word.startswith("--") or not name or not value or (not equals and value.startswith("--")):
-            parser.error(f"expected options of the form --NAME VALUE, found {word}")
+            hint = f"; did you mean --{name} {value}?" if equals and name and value else ""
+            parser.error(f"expected options of the form --NAME VALUE, found {word}{hint}")
         if name in options:
             parser.error(f"--{name} is there twice")
         options[name] = value

@@ -40,6 +40,7 @@ def test_a_folder_of_pairs_from_the_command_line(config: Config, save: Save, tmp
         (["--rgb"], "found --rgb"),
         (["--rgb", "--thermal", "x"], "found --rgb"),
         (["a"], "found a"),
+        (["rgb=a"], "found rgb=a; did you mean --rgb a?"),
         (["--rgb", "a", "--rgb", "b"], "--rgb is there twice"),
     ],
 )
