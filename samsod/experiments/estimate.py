@@ -135,16 +135,20 @@ def _whole_run(config: Config, counts: tuple[int, int, int], ranks: int, step: f
 
 
 def _time_steps(config: Config, device: torch.device, ranks: int) -> tuple[float, float]:
-    """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair, both of noise."""
+    """Seconds of an optimizer step on one rank's share, and of a forward pass of one pair, both of noise.
+
+    On a CPU, where a batch takes as long as its pairs one by one, a step of one pair is timed: it needs less memory.
+    """
     import_user_modules(config.imports)
     share, side = max(config.train.batch_size // ranks, 1), config.model.image_size
-    batch = {name: torch.rand(share, 3, side, side) for name in (*config.model.modalities, "guide")}
-    batch |= {name: torch.ones(share, 1, side, side) for name in ("ground_truth", "labelled")}
+    timed = 1 if device.type == "cpu" else share
+    batch = {name: torch.rand(timed, 3, side, side) for name in (*config.model.modalities, "guide")}
+    batch |= {name: torch.ones(timed, 1, side, side) for name in ("ground_truth", "labelled")}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         alone = replace(config, output=str(Path(folder) / "run"), train=replace(config.train, steps=100))
         model, loss = build_model(config.model).to(device), build_loss(config.loss)
         trainer = Trainer(alone, device, model, loss, lambda _: (batch for _ in ()), 100, "timing")
-        step = _seconds(lambda: trainer.train_step(batch), device)
+        step = share / timed * _seconds(lambda: trainer.train_step(batch), device)
         model.eval()
         images = {name: batch[name][:1].to(device) for name in model.modalities}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,25 @@ def test_missing_data_is_told_before_anything_starts(plan: Plan) -> None:
     with pytest.raises(UserError, match="no such folder"):
         estimate(runs, CPU, ranks=1)
     assert not runs[0].folder.exists()
+
+
+def test_on_a_cpu_a_step_of_one_pair_is_timed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    train_step = module.Trainer.train_step
+
+    def noted(trainer: module.Trainer, batch: dict[str, torch.Tensor]) -> None:
+        sizes.append(len(batch["rgb"]))
+        train_step(trainer, batch)
+
+    def two_seconds(work: Callable[[], object], device: torch.device) -> float:
+        work()
+        return 2.0
+
+    monkeypatch.setattr(module.Trainer, "train_step", noted)
+    monkeypatch.setattr(module, "_seconds", two_seconds)
+    config = plan()[0].config
+    assert config.train.batch_size == 4
+    assert module._time_steps(config, CPU, ranks=2) == (2 * 2.0, 2.0) and sizes == [1]
 
 
 def test_real_steps_are_timed_in_a_process_that_ends(
