@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def ranks(subject: Subject) -> Iterator[Finding]:
         return
     train = replace(subject.config.train, batch_size=subject.ranks, accumulate=1, log_every=1)
     config = smoothed(replace(subject.config, train=train))
-    alone = _work(config, subject.folder / "scenes_of_ranks", subject.device)
+    with _threads_of_a_rank(subject.ranks):  # on a CPU other sums are other bits
+        alone = _work(config, subject.folder / "scenes_of_ranks", subject.device)
     found = _spawned(config, subject.folder, subject.ranks)
     gradients = (apart(rank["gradient"], alone["gradient"]) for rank in found)
     yield compared(f"merged gradient of the first step, {label}", FP32, gradients)
@@ -51,6 +53,17 @@ def ranks(subject: Subject) -> Iterator[Finding]:
         return
     differences = (abs(rank["scores"][name] - value) for rank in found for name, value in alone["scores"].items())
     yield compared(f"scores of an evaluation, {label}", SUMS, differences)
+
+
+@contextmanager
+def _threads_of_a_rank(count: int) -> Iterator[None]:
+    """This process has the threads that each of `count` ranks would have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _work(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
@@ -95,7 +108,6 @@ def _rank(rank: int, count: int, port: str, config: Config, folder: Path) -> Non
     """A rank's process, set up as torchrun would."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    torch.set_num_threads(max(1, torch.get_num_threads() // count))
-    with launch(config) as device:
+    with _threads_of_a_rank(count), launch(config) as device:
         told = _work(config, folder / f"scenes_of_rank_{rank}", device)
     torch.save(told, folder / f"rank_{rank}.pt")
