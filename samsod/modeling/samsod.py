@@ -181,12 +181,11 @@ class Samsod(SaliencyModel):
         names = self._check(images, given or self.modalities)
         # Costs are counted in the modules of each modality.
         apart = run_encoder is not Encoder.__call__ or torch.jit.is_tracing() or self._losses_meet_in_encoder()
-        cuts: tuple[Cut, ...] = ()
-        if len(names) > 1 and not apart:
+        together = len(names) > 1 and not apart
+        if together:
             stages = self.encode(torch.cat([images[name] for name in names]), *names)
             by_modality = zip(*(_apart(maps, len(names)) for maps in stages), strict=True)
             features = dict(zip(names, map(list, by_modality), strict=True))
-            cuts = tuple(Cut(maps, _trained(self.adapters[name])) for name, maps in features.items())
         else:
             features = {name: self.encode(images[name], name, run=run_encoder) for name in names}
         streams = self._streams(names)
@@ -194,7 +193,8 @@ class Samsod(SaliencyModel):
             # Eq. 2, stage by stage.
             features[FUSION] = [functools.reduce(torch.add, maps) for maps in zip(*features.values(), strict=True)]
         if apart or torch.is_grad_enabled():  # a loss's own backward pass would run all of a common one
-            return Prediction({name: self.decode(features[name]) for name in streams}, cuts)
+            cuts = (Cut(features[name], _trained(self.adapters[name])) for name in names if together)
+            return Prediction({name: self.decode(features[name]) for name in streams}, tuple(cuts))
         logits = self.decode([torch.cat(maps) for maps in zip(*(features[name] for name in streams), strict=True)])
         return Prediction(dict(zip(streams, _apart(logits, len(streams)), strict=True)))
 
