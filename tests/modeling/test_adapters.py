@@ -8,6 +8,7 @@ from samsod.benchmarks.counts import Operators
 from samsod.config import AdapterConfig
 from samsod.modeling.adapters import DecoupledAdapter, adapt, build_adapter
 from samsod.modeling.ranking import by_numpy, earlier_channels, in_order, keep_ranked, ranks_by_comparison
+from tests.kept import kept_tensors
 
 NAMES = ("vanilla", "decoupled", "decoupled_moe")
 
@@ -78,8 +79,7 @@ def test_both_branches_as_one_product_are_those_of_two(name: str, gradient: str)
 
 def test_the_backward_pass_is_a_few_products_with_what_was_kept() -> None:
     h = torch.randn(2, 4, 4, 2, 32, requires_grad=True)
-    kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+    with kept_tensors() as kept:
         out = keep_ranked(h, torch.full((2, 1, 1, 1, 1), 8.5, requires_grad=True), True)
     assert sorted(t.element_size() for t in kept if t.numel() == h.numel()) == [1, 4]
     gradient = torch.ones_like(h)

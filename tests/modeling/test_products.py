@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from samsod.benchmarks.counts import Operators
-from samsod.modeling import products
 from samsod.modeling.products import Linear, linear, quicken
 from samsod.utils.precision import autocast
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Two threads, on which it may be a convolution."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def small(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two threads, and any size is worth it."""
-    monkeypatch.setattr(products, "WORTH_IT", 1)
+from tests.kept import kept_tensors
 
 
 def convolutions(work: Callable[[], object]) -> int:
@@ -37,7 +22,7 @@ def convolutions(work: Callable[[], object]) -> int:
     return operators.names["convolution"] + operators.names["mkldnn_convolution"]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("by_convolution")
 @pytest.mark.parametrize("shape", [(5, 8), (2, 3, 4, 8), (1, 8), (1, 7, 1, 8)])
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
@@ -53,7 +38,7 @@ def test_values_and_gradients_equal_pytorchs(shape: tuple[int, ...], trained: bo
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("by_convolution")
 def test_tokens_in_any_layout() -> None:
     """Scattered channels, rows of a larger tensor, and gradients that are one number shown in every place."""
     weight = torch.randn(6, 8)
@@ -64,21 +49,15 @@ def test_tokens_in_any_layout() -> None:
     torch.testing.assert_close(found, weight.sum(0).expand(5, 8))
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("by_convolution")
 def test_a_frozen_weight_keeps_no_tokens_for_the_backward_pass() -> None:
-    kept: list[int] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        kept.append(tensor.data_ptr())
-        return tensor
-
     x, weight = torch.randn(5, 8, requires_grad=True), torch.randn(6, 8)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with kept_tensors() as kept:
         linear(x, weight)
-    assert kept == [weight.data_ptr()]
+    assert [tensor.data_ptr() for tensor in kept] == [weight.data_ptr()]
 
 
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("two_threads")
 def test_where_it_is_a_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     large, small, weight = torch.randn(2**16, 32), torch.randn(2**16 - 1, 32), torch.randn(32, 32)
     assert convolutions(lambda: linear(large, weight)) == 1
@@ -94,7 +73,7 @@ def test_where_it_is_a_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     assert convolutions(lambda: linear(large, weight)) == 0
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("by_convolution")
 def test_layers_are_quickened_in_place() -> None:
     inner = nn.Linear(8, 4, bias=False)
     plain = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Sequential(inner), nn.LayerNorm(4))

@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from samsod.modeling.sam2.attention import max_pool
 from samsod.modeling.sam2.encoder import Sam2Encoder
 from samsod.modeling.sam2.specs import TrunkSpec
 from samsod.utils.precision import autocast
+from tests.kept import kept_tensors
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,7 @@ def test_pooling_goes_backward_where_only_deterministic_algorithms_are_wanted() 
 
 
 def test_pooling_keeps_a_byte_for_each_maximum() -> None:
-    kept: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        kept.append(tensor)
-        return tensor
-
     x = torch.randn(2, 16, 16, 3, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with kept_tensors() as kept:
         pooled = max_pool(x, (2, 2))
     assert sum(tensor.nbytes for tensor in kept) == pooled.numel()

@@ -12,7 +12,6 @@ from torch import Tensor
 from samsod.benchmarks.cost import Unfilled, weightless
 from samsod.benchmarks.counts import Operators
 from samsod.config import ModelConfig, TrunkConfig
-from samsod.modeling import products
 from samsod.modeling.sam2.encoder import Sam2Encoder
 from samsod.modeling.sam2.specs import SIZES, TrunkSpec, trunk_spec
 from samsod.modeling.samsod import Samsod
@@ -33,21 +32,18 @@ def test_an_untrained_trunk_equals_sam2s_exactly(size: str) -> None:
             assert torch.equal(ours, expected)
 
 
-def test_a_trunk_of_large_products_equals_sam2s(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("by_convolution")
+def test_a_trunk_of_large_products_equals_sam2s() -> None:
     """Computed as convolutions, forward and backward, which small ones are not."""
-    monkeypatch.setattr(products, "WORTH_IT", 1)
     encoder, theirs = Sam2Encoder(SIZES["tiny"], 32), official("tiny").image_encoder.trunk
     encoder.trunk.load_state_dict(theirs.state_dict())
     tokens = torch.randn(2, 24, 16, 96, requires_grad=True)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
     x = y = tokens
     with Operators() as operators:
         for index in range(12):
             x = encoder.block(index, x, lambda _, x: torch.zeros_like(x), (0, 0))
     for block in theirs.blocks:
         y = block(y)
-    torch.set_num_threads(threads)
     torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5)
     grad = torch.randn_like(x)
     ours, expected = (torch.autograd.grad(made, tokens, grad)[0] for made in (x, y))

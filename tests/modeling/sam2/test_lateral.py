@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from samsod.modeling.sam2.lateral import Lateral
+from tests.kept import kept_tensors
 
 
 def test_two_convolutions_are_one_and_so_are_their_gradients() -> None:
@@ -22,15 +23,9 @@ def test_two_convolutions_are_one_and_so_are_their_gradients() -> None:
 
 def test_the_map_between_is_not_made() -> None:
     layer, following = nn.Conv2d(6, 64, 1), nn.Conv2d(64, 4, 1)
-    kept: list[int] = []
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tensor.numel())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with kept_tensors() as kept:
         Lateral(torch.randn(1, 6, 32, 32), layer).through(following)
-    assert max(kept) == 6 * 32 * 32
+    assert max(tensor.numel() for tensor in kept) == 6 * 32 * 32
 
 
 def test_traced_for_counting_it_is_both() -> None:
